@@ -1,0 +1,57 @@
+# Two commands do everything a newcomer needs: `make demo` and `make test`. Both set up .venv by themselves.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+# Two test processes suit the smallest machine; PYTEST_WORKERS=0 runs in one, for a debugger.
+PYTEST_WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(READY): pyproject.toml requirements/dev.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "winback needs Python 3.11 or newer; say which with: make PYTHON=python3.12 …" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+.PHONY: setup
+setup: $(READY) ## Make .venv with the locked dependencies
+
+.PHONY: demo
+demo: $(READY) ## Fill the demo shop, run its campaigns, write the report, say what to open
+	$(BIN)/winback demo
+
+.PHONY: test
+test: $(READY) ## Run every test, on SQLite and PostgreSQL
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS)
+
+.PHONY: check
+check: lint types layers test ## Everything CI runs: format, lint, types, layers, tests (with the docs)
+
+.PHONY: format
+format: $(READY) ## Format the code
+	$(BIN)/ruff format src tests
+	$(BIN)/ruff check --fix src tests
+
+.PHONY: lint
+lint: $(READY)
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+
+.PHONY: types
+types: $(READY)
+	$(BIN)/mypy
+
+.PHONY: layers
+layers: $(READY)
+	$(BIN)/lint-imports
+
+.PHONY: lock
+lock: ## Renew requirements/dev.lock (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --generate-hashes \
+		pyproject.toml --extra postgres --group dev -o requirements/dev.lock

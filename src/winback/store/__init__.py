@@ -1,0 +1,140 @@
+"""Tables, engine and migrations. Everything that is kept has its one home here."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from sqlalchemy import Table
+from sqlmodel import SQLModel
+
+from winback.store.commerce import VOID_STATUSES, Event, Order, OrderLine, OrderStatus
+from winback.store.engine import exclusive, open_engine, reading, writing
+from winback.store.ledger_tables import (
+    CampaignState,
+    Conversion,
+    Coupon,
+    Enrollment,
+    EnrollmentState,
+    ImportRun,
+    Installation,
+    Interaction,
+    InteractionClass,
+    InteractionKind,
+    Link,
+    Message,
+    MessageHistory,
+    MessageState,
+    Pass,
+    PlanFunnel,
+    Receipt,
+)
+from winback.store.people import (
+    Channel,
+    Consent,
+    Customer,
+    Purpose,
+    ScoreCrossing,
+    ScoreState,
+    SegmentMember,
+    Suppression,
+    SuppressionReason,
+)
+from winback.store.types import Id, Json, UtcDateTime, plus_seconds, seconds_between
+
+
+def table(model: type[SQLModel]) -> Table:
+    """Return the SQLAlchemy table behind a SQLModel class, for set-based statements."""
+    return cast(Table, model.__table__)  # type: ignore[attr-defined]
+
+
+metadata = SQLModel.metadata
+
+customers = table(Customer)
+consents = table(Consent)
+suppressions = table(Suppression)
+segment_members = table(SegmentMember)
+score_states = table(ScoreState)
+score_crossings = table(ScoreCrossing)
+orders = table(Order)
+order_lines = table(OrderLine)
+events = table(Event)
+campaign_states = table(CampaignState)
+enrollments = table(Enrollment)
+messages = table(Message)
+message_history = table(MessageHistory)
+links = table(Link)
+interactions = table(Interaction)
+receipts = table(Receipt)
+conversions = table(Conversion)
+coupons = table(Coupon)
+plan_funnels = table(PlanFunnel)
+passes = table(Pass)
+import_runs = table(ImportRun)
+installation = table(Installation)
+
+__all__ = [
+    "VOID_STATUSES",
+    "CampaignState",
+    "Channel",
+    "Consent",
+    "Conversion",
+    "Coupon",
+    "Customer",
+    "Enrollment",
+    "EnrollmentState",
+    "Event",
+    "Id",
+    "ImportRun",
+    "Installation",
+    "Interaction",
+    "InteractionClass",
+    "InteractionKind",
+    "Json",
+    "Link",
+    "Message",
+    "MessageHistory",
+    "MessageState",
+    "Order",
+    "OrderLine",
+    "OrderStatus",
+    "Pass",
+    "PlanFunnel",
+    "Purpose",
+    "Receipt",
+    "ScoreCrossing",
+    "ScoreState",
+    "SegmentMember",
+    "Suppression",
+    "SuppressionReason",
+    "UtcDateTime",
+    "campaign_states",
+    "consents",
+    "conversions",
+    "coupons",
+    "customers",
+    "enrollments",
+    "events",
+    "exclusive",
+    "import_runs",
+    "installation",
+    "interactions",
+    "links",
+    "message_history",
+    "messages",
+    "metadata",
+    "open_engine",
+    "order_lines",
+    "orders",
+    "passes",
+    "plan_funnels",
+    "plus_seconds",
+    "reading",
+    "receipts",
+    "score_crossings",
+    "score_states",
+    "seconds_between",
+    "segment_members",
+    "suppressions",
+    "table",
+    "writing",
+]

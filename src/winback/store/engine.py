@@ -1,0 +1,81 @@
+"""Open the database: one SQLite file by default, PostgreSQL by URL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError
+
+from winback.errors import StoreError
+
+#: How long a writer waits for another one on SQLite, in seconds.
+BUSY_TIMEOUT = 60
+
+#: Key of the PostgreSQL advisory lock that `exclusive` takes ("winback" in digits on a phone's keypad).
+_ADVISORY_KEY = 9462225
+
+
+def open_engine(url: str, *, root: Path | None = None) -> Engine:
+    """Return an engine for a database URL; a relative SQLite path is taken from `root`.
+
+    Raise StoreError for a URL of neither kind.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise StoreError("database.url is not a database URL", "use sqlite:///var/winback.sqlite or postgresql://…") from error
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database and parsed.database != ":memory:":
+            path = (root or Path()) / parsed.database
+            path.parent.mkdir(parents=True, exist_ok=True)
+            parsed = parsed.set(database=str(path))
+        engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    if parsed.get_backend_name() == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+        return create_engine(parsed, pool_pre_ping=True, connect_args={"options": "-c timezone=UTC"})
+    raise StoreError(f"database.url names {parsed.get_backend_name()}", "use sqlite:///var/winback.sqlite or postgresql://…")
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    # The driver's own transaction handling begins late and commits around DDL; we begin ourselves.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")  # a claim must survive a power cut
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA cache_size = -65536")
+    cursor.execute("PRAGMA temp_store = MEMORY")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # IMMEDIATE: a transaction that may write waits its turn at the start instead of failing in the middle.
+    mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
+    connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Give a connection for reading that never blocks, nor waits for, a writer."""
+    with engine.connect().execution_options(sqlite_begin="DEFERRED") as connection:
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """Give a connection in one transaction: committed at the end, rolled back on an error."""
+    with engine.begin() as connection:
+        yield connection
+
+
+def exclusive(connection: Connection) -> None:
+    """Make this transaction the only planner or importer; SQLite's IMMEDIATE transactions are that already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_KEY})

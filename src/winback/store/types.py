@@ -1,0 +1,107 @@
+"""Column types and SQL functions that mean the same on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, Float, Integer
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Store aware moments: `timestamptz` on PostgreSQL, integer microseconds since 1970 on SQLite.
+
+    Naive values are refused, values come back in UTC. SQLite has no time type; integers compare, index and subtract exactly.
+    """
+
+    impl = BigInteger
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(DateTime(timezone=True))
+        return dialect.type_descriptor(BigInteger())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"naive datetime for a UtcDateTime column: {value!r}")
+        if dialect.name == "postgresql":
+            return value.astimezone(UTC)
+        return (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if isinstance(value, datetime):
+            return value.astimezone(UTC)
+        return _EPOCH + timedelta(microseconds=int(value))
+
+
+#: Row ids: 64 bits on PostgreSQL, SQLite's own rowid there.
+Id = BigInteger().with_variant(Integer(), "sqlite")
+
+#: Free-form objects: `jsonb` on PostgreSQL, text on SQLite.
+Json = JSON().with_variant(JSONB(), "postgresql")
+
+
+class seconds_between(FunctionElement[float]):
+    """SQL: seconds from the first moment to the second, as a float (negative when the second is earlier)."""
+
+    type = Float()
+    inherit_cache = True
+    name = "seconds_between"
+
+    def __init__(self, earlier: Any, later: Any) -> None:
+        super().__init__(_moment(earlier), _moment(later))
+
+
+class plus_seconds(FunctionElement[datetime]):
+    """SQL: a moment moved by a number of seconds (int, float or SQL expression)."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+    name = "plus_seconds"
+
+    def __init__(self, moment: Any, seconds: Any) -> None:
+        super().__init__(_moment(moment), seconds)
+
+
+def _moment(value: Any) -> ColumnElement[datetime]:
+    from sqlalchemy import literal
+
+    return literal(value, UtcDateTime()) if isinstance(value, datetime) else value
+
+
+@compiles(seconds_between, "sqlite")
+def _seconds_between_sqlite(element: Any, compiler: Any, **kw: Any) -> str:
+    earlier, later = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"(({later} - {earlier}) / 1000000.0)"
+
+
+@compiles(seconds_between, "postgresql")
+def _seconds_between_postgresql(element: Any, compiler: Any, **kw: Any) -> str:
+    earlier, later = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"CAST(EXTRACT(EPOCH FROM ({later}) - ({earlier})) AS DOUBLE PRECISION)"
+
+
+@compiles(plus_seconds, "sqlite")
+def _plus_seconds_sqlite(element: Any, compiler: Any, **kw: Any) -> str:
+    moment, seconds = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"({moment} + CAST(({seconds}) * 1000000 AS INTEGER))"
+
+
+@compiles(plus_seconds, "postgresql")
+def _plus_seconds_postgresql(element: Any, compiler: Any, **kw: Any) -> str:
+    moment, seconds = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"({moment} + ({seconds}) * INTERVAL '1 second')"
