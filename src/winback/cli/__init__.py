@@ -1,0 +1,57 @@
+"""The command line: one module per noun, each thin: parse, call, print."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import typer
+
+from winback.cli.base import fail
+from winback.errors import WinbackError
+
+#: Modules that add commands, in the order `winback --help` shows them.
+_MODULES = (
+    "shop",  # init, check, schema
+    "imports",
+    "fields",
+    "preview",  # preview, explain
+    "daemon",  # run, daemon, status, doctor, retry
+    "report",
+    "customers",
+    "demo",
+)
+
+app = typer.Typer(
+    name="winback",
+    help="Personal retention e-mail and SMS, run from files.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for _name in _MODULES:
+    import_module(f"winback.cli.{_name}").register(app)
+
+
+def _version(show: bool) -> None:
+    if show:
+        from winback import __version__
+
+        typer.echo(f"winback {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version and exit."),
+) -> None:
+    """Personal retention e-mail and SMS, run from files."""
+
+
+def main() -> None:
+    """Run the command line; errors of ours become one clear text and an exit code."""
+    try:
+        app()
+    except WinbackError as error:
+        fail(error)

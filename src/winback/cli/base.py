@@ -1,0 +1,146 @@
+"""What every command shares: finding the shop, the options they have in common, and printing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from winback.errors import InputError, WinbackError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from winback.project import Project
+
+
+class Output(StrEnum):
+    """How printed data looks."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+ShopOption = Annotated[
+    Path | None,
+    typer.Option("--shop", help="The shop's folder; else the nearest folder upward with a config.toml.", show_default=False),
+]
+OutputOption = Annotated[Output, typer.Option("-o", "--output", help="How to print.")]
+AtOption = Annotated[
+    str | None,
+    typer.Option("--at", metavar="WHEN", help="As if it were this moment: 2026-12-24 or '2026-12-24 09:30', in the shop's zone."),
+]
+
+
+@dataclass(frozen=True)
+class Shop:
+    """An open shop: its checked files and its database."""
+
+    project: Project
+    engine: Engine
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of printed data; `format` makes the table's text, JSON and CSV get the value itself."""
+
+    key: str
+    title: str
+    right: bool = False
+    format: Callable[[Any], str] = field(default=lambda value: "" if value is None else str(value))
+
+
+def load_shop(folder: Path | None) -> Project:
+    """Return the shop's checked files. Raise ProjectError with every problem."""
+    from winback.project import find_root, load_project
+
+    return load_project(find_root(folder or Path.cwd()) if folder is None else folder)
+
+
+def open_shop(folder: Path | None) -> Shop:
+    """Return the shop with its database open and up to date."""
+    from winback.store.engine import open_engine
+    from winback.store.migrate import migrate
+
+    project = load_shop(folder)
+    engine = open_engine(project.settings.database.url, root=project.root)
+    migrate(engine)
+    return Shop(project, engine)
+
+
+def moment(text: str | None, project: Project) -> datetime:
+    """Return the moment a command works at: `text` in the shop's zone, else the present."""
+    from zoneinfo import ZoneInfo
+
+    from winback import clock
+
+    if text is None:
+        return clock.now()
+    try:
+        return clock.parse_when(text, ZoneInfo(project.settings.shop.zone))
+    except ValueError as error:
+        raise InputError(f"{text!r} is not a moment", "write 2026-12-24 or '2026-12-24 09:30'") from error
+
+
+def say(text: str = "") -> None:
+    """Print a line for the person at the terminal, apart from the data."""
+    typer.echo(text, err=True)
+
+
+def fail(error: WinbackError) -> NoReturn:
+    """Print an error and leave with its exit code."""
+    say(f"winback: {error.message}")
+    if error.remedy:
+        say(f"  {error.remedy}")
+    raise SystemExit(error.exit_code)
+
+
+def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], output: Output, *, title: str | None = None) -> None:
+    """Print rows to standard output as a table, JSON lines in one array, or CSV."""
+    if output is Output.JSON:
+        show_json([{column.key: row.get(column.key) for column in columns} for row in rows])
+    elif output is Output.CSV:
+        writer = csv.writer(sys.stdout)
+        writer.writerow([column.key for column in columns])
+        writer.writerows([_plain(row.get(column.key)) for column in columns] for row in rows)
+    else:
+        _show_table(rows, columns, title)
+
+
+def show_json(value: Any) -> None:
+    """Print a value as JSON; moments and dates become ISO 8601 texts."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+
+
+def _show_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], title: str | None) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        grid.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(column.format(row.get(column.key))) for column in columns))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)  # a pipe has no width; do not fold what another program reads
+    console.print(grid)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, Path | StrEnum):
+        return str(value)
+    return value
