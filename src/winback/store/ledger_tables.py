@@ -101,6 +101,7 @@ class Enrollment(SQLModel, table=True):
     due_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # of the next step; empty = not computed yet
     due_on: date | None = None  # the scheduled local date of the next step
     waiting: str | None = Field(default=None, max_length=50)  # why the next step was put off, if it was
+    deferred_from: datetime | None = Field(default=None, sa_type=UtcDateTime)  # when it was due before it was put off
     exit_reason: str | None = Field(default=None, max_length=50)
     enrolled_at: datetime = Field(sa_type=UtcDateTime)
 
