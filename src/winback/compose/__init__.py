@@ -1,0 +1,1 @@
+"""From a campaign's step and one recipient to the bytes a gateway sends."""
