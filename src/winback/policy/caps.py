@@ -1,0 +1,62 @@
+"""Frequency caps: how many messages one person gets in a rolling time, per channel."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select
+
+from winback.project import Cap
+from winback.store import MessageState, Purpose, messages, plus_seconds
+
+if TYPE_CHECKING:
+    from winback.policy.rules import Ask
+
+#: Messages that reached, or may have reached, the person.
+_GONE = (MessageState.SENT, MessageState.DELIVERED, MessageState.BOUNCED, MessageState.UNCERTAIN)
+
+#: Messages that will probably reach the person.
+_COMING = (MessageState.PLANNED, MessageState.SENDING)
+
+
+def within_caps(ask: Ask) -> ColumnElement[bool] | None:
+    """Return SQL that is true while the person has room under every cap of the channel.
+
+    Service messages are never capped, but they count: who got a thank-you this morning gets no newsletter at noon.
+    """
+    caps = ask.project.settings.limits.for_channel(ask.channel)
+    if ask.campaign.purpose is Purpose.SERVICE or not caps or ask.at is None:
+        return None
+    return and_(*(_count(ask, ask.at, cap) < cap.count for cap in caps))
+
+
+def _count(ask: Ask, at: ColumnElement[object], cap: Cap) -> ColumnElement[int]:
+    """Count the person's other messages within the cap's window around `at`.
+
+    While planning, what is already planned counts on both sides of `at`: campaigns plan in priority order, so that a
+    greeting planned for 09:00 keeps its place against a newsletter that wants 08:00. At dispatch only what has gone counts,
+    and of several claimed at once the one that was due first goes.
+    """
+    from winback.policy.rules import Stage
+
+    other = messages.alias()
+    seconds = cap.window / timedelta(seconds=1)
+    when = case((other.c.sent_at.is_not(None), other.c.sent_at), else_=other.c.next_attempt_at)
+    if ask.stage is Stage.DISPATCH and ask.message_id is not None:
+        own_due = messages.alias()
+        due = select(own_due.c.next_attempt_at).where(own_due.c.id == ask.message_id).scalar_subquery()
+        before = or_(other.c.next_attempt_at < due, and_(other.c.next_attempt_at == due, other.c.id < ask.message_id))
+        counted = or_(other.c.state.in_(_GONE), and_(other.c.state == MessageState.SENDING, before))
+    else:
+        counted = other.c.state.in_((*_GONE, *_COMING))
+    conditions = [
+        other.c.customer_id == ask.customer.c.id,
+        other.c.channel == ask.channel.value,
+        counted,
+        when > plus_seconds(at, literal(-seconds)),
+        when < plus_seconds(at, literal(seconds)),
+    ]
+    if ask.message_id is not None:
+        conditions.append(other.c.id != ask.message_id)
+    return select(func.count()).select_from(other).where(*conditions).scalar_subquery()

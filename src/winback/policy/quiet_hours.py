@@ -1,0 +1,51 @@
+"""Quiet hours: no message rings at night, by the clock where the person lives."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time, timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo, available_timezones
+
+from sqlalchemy import ColumnElement
+
+from winback.clock import local_instant
+from winback.project import QuietHours
+
+if TYPE_CHECKING:
+    from winback.policy.rules import Ask
+
+
+def is_quiet(at: time, quiet: QuietHours) -> bool:
+    """Say whether a local wall-clock time lies in the quiet hours; they may span midnight, their end is awake."""
+    if quiet.start <= quiet.end:
+        return quiet.start <= at < quiet.end
+    return at >= quiet.start or at < quiet.end
+
+
+def wake_time(moment: datetime, zone: ZoneInfo, quiet: QuietHours | None) -> datetime:
+    """Return `moment` itself, or the end of the quiet hours it falls into in `zone`."""
+    if quiet is None:
+        return moment
+    local = moment.astimezone(zone)
+    if not is_quiet(local.time(), quiet):
+        return moment
+    day: date = local.date()
+    if local.time() >= quiet.end:
+        day += timedelta(days=1)
+    return local_instant(day, quiet.end, zone)
+
+
+@lru_cache(maxsize=64)
+def quiet_zones(minute: datetime, quiet: QuietHours) -> frozenset[str]:
+    """Return every zone name in which the quiet hours hold at `minute` (UTC, whole minutes so that it can be cached)."""
+    return frozenset(name for name in available_timezones() if is_quiet(minute.astimezone(ZoneInfo(name)).time(), quiet))
+
+
+def awake(ask: Ask) -> ColumnElement[bool] | None:
+    """Return SQL that is true where the person's zone is outside the channel's quiet hours now."""
+    quiet = ask.project.settings.quiet_hours.for_channel(ask.channel)
+    if quiet is None or ask.enrollment is None:
+        return None
+    asleep = quiet_zones(ask.now.replace(second=0, microsecond=0), quiet)
+    return ask.enrollment.c.zone.not_in(sorted(asleep))

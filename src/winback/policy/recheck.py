@@ -1,0 +1,113 @@
+"""Ask the rules again for messages that were claimed, right before they go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, String, literal, select
+
+from winback.policy.quiet_hours import wake_time
+from winback.policy.rules import REASONS, Ask, RuleName, Stage, first_failure, with_fallback
+from winback.project import Campaign, Project, Step
+from winback.store import Channel, UtcDateTime, campaign_states, customers, enrollments, messages
+
+#: How far a capped message moves at a time; caps are counted in rolling windows of hours and days.
+_CAP_PAUSE = timedelta(hours=1)
+
+
+class Action(StrEnum):
+    """What to do with a claimed message that failed a rule."""
+
+    SKIP = "skip"  # it will never go; the reason is stored
+    CANCEL = "cancel"  # the campaign ended for this person
+    DEFER = "defer"  # not now; asked again at `until`
+    FALLBACK = "fallback"  # goes on the other channel
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a rule said about one claimed message."""
+
+    action: Action
+    rule: str
+    reason: str
+    until: datetime | None = None
+    channel: str | None = None
+
+
+#: Reason for messages whose campaign or step is gone from the files.
+WITHDRAWN = "withdrawn"
+
+
+def recheck(connection: Connection, project: Project, message_ids: Sequence[str], now: datetime) -> dict[str, Verdict]:
+    """Return a verdict for each message that must not go as planned; the others may be sent.
+
+    One query for each campaign, step and channel among them, whatever their number.
+    """
+    if not message_ids:
+        return {}
+    groups = connection.execute(
+        select(messages.c.campaign, messages.c.step, messages.c.channel).where(messages.c.id.in_(message_ids)).distinct()
+    ).all()
+    paused = set(connection.scalars(select(campaign_states.c.name).where(campaign_states.c.paused_at.is_not(None))))
+    verdicts: dict[str, Verdict] = {}
+    for campaign_name, step_name, channel in groups:
+        campaign = project.campaigns.get(campaign_name)
+        step = campaign.find_step(step_name) if campaign else None
+        chosen = (messages.c.campaign == campaign_name, messages.c.step == step_name, messages.c.channel == channel)
+        if campaign is None or step is None or not campaign.enabled:
+            ids = connection.scalars(select(messages.c.id).where(messages.c.id.in_(message_ids), *chosen))
+            gone = Verdict(Action.CANCEL, RuleName.LIVE, WITHDRAWN)
+            verdicts.update(dict.fromkeys(ids, gone))
+            continue
+        ask = Ask(
+            project=project,
+            campaign=campaign,
+            stage=Stage.DISPATCH,
+            now=now,
+            step=step,
+            channel=Channel(channel),
+            customer=customers,
+            enrollment=enrollments,
+            at=literal(now, UtcDateTime()),
+            valid_until=messages.c.valid_until,
+            message_id=messages.c.id,
+            paused=campaign_name in paused,
+        )
+        failure = first_failure(ask)
+        to_channel = literal(channel, String())
+        if channel == step.channel:  # a message that fell back already does not fall back again
+            failure, to_channel = with_fallback(ask, failure)
+        rows = connection.execute(
+            select(messages.c.id, failure.label("failure"), to_channel.label("channel"), enrollments.c.zone)
+            .join(enrollments, enrollments.c.id == messages.c.enrollment_id)
+            .join(customers, customers.c.id == messages.c.customer_id)
+            .where(messages.c.id.in_(message_ids), *chosen)
+        )
+        for message_id, failed, use_channel, zone in rows:
+            if failed is not None:
+                verdicts[message_id] = _verdict(failed, campaign, step, project, Channel(use_channel), zone, now)
+            elif use_channel != channel:
+                verdicts[message_id] = Verdict(Action.FALLBACK, "fallback", f"by {use_channel}", channel=use_channel)
+    return verdicts
+
+
+def _verdict(
+    rule: str, campaign: Campaign, step: Step, project: Project, channel: Channel, zone: str, now: datetime
+) -> Verdict:
+    if rule == RuleName.LIVE:
+        return Verdict(Action.DEFER, rule, REASONS[rule], until=now + _CAP_PAUSE)
+    if rule == RuleName.EXIT:
+        return Verdict(Action.CANCEL, rule, rule)
+    if rule == RuleName.QUIET_HOURS:
+        quiet = project.settings.quiet_hours.for_channel(channel)
+        return Verdict(Action.DEFER, rule, rule, until=wake_time(now, ZoneInfo(zone), quiet))
+    if rule == RuleName.CAPPED and campaign.limits.on_capped == "defer":
+        return Verdict(Action.DEFER, rule, rule, until=now + _CAP_PAUSE)
+    return Verdict(Action.SKIP, rule, rule)
+
+

@@ -1,0 +1,203 @@
+"""Who may be written to: one ordered tuple of rules, each a name, a reason and one SQL predicate.
+
+Planning counts the funnel with them, `explain` prints them for one person, dispatch asks them again for what it has claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import ColumnElement, String, and_, case, exists, false, literal, null, or_, true
+from sqlalchemy.sql.expression import FromClause
+
+from winback.audience import AudienceContext, compile_condition
+from winback.policy.caps import within_caps
+from winback.policy.quiet_hours import awake
+from winback.project import Campaign, Project, Step
+from winback.store import Channel, Purpose, enrollments, suppressions
+
+
+class Stage(StrEnum):
+    """When a rule is asked."""
+
+    ENROLL = "enroll"  # a person comes into a campaign
+    PLAN = "plan"  # a step's message is written into the ledger
+    DISPATCH = "dispatch"  # a message was claimed and is about to go
+
+
+class RuleName(StrEnum):
+    """Why somebody gets nothing: the words of funnels, reasons and reports."""
+
+    LIVE = "live"  # the campaign is off, withdrawn or paused
+    ERASED = "erased"  # the person asked to be forgotten
+    SUPPRESSED = "suppressed"  # the address bounced, complained or was put on the list
+    NO_CONSENT = "no_consent"  # no consent for this channel and purpose
+    NO_ADDRESS = "no_address"  # no address on this channel
+    EXIT = "exit"  # the campaign's exit condition is met
+    COOLDOWN = "cooldown"  # was in this campaign too recently
+    ONLY_IF = "only_if"  # the step's own condition is not met
+    CAPPED = "capped"  # too many messages in a short time
+    QUIET_HOURS = "quiet_hours"  # it is night where the person lives
+    LATE = "late"  # the time for it has passed
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What the rules are asked about: rows of a query that joins the customer and, once enrolled, the enrollment."""
+
+    project: Project
+    campaign: Campaign
+    stage: Stage
+    now: datetime
+    step: Step
+    channel: Channel
+    customer: FromClause
+    enrollment: FromClause | None = None
+    at: ColumnElement[datetime] | None = None  # when the message is to go
+    valid_until: ColumnElement[datetime] | None = None
+    message_id: ColumnElement[str] | None = None
+    paused: bool = False
+
+    @property
+    def context(self) -> AudienceContext:
+        """Return what expressions are compiled with."""
+        return audience_context(self.project, self.now, since=self.now)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One reason to write to nobody who fails `passes`; it is not asked where `passes` answers None."""
+
+    name: RuleName
+    reason: str
+    stages: frozenset[Stage]
+    passes: Callable[[Ask], ColumnElement[bool] | None]
+
+
+def audience_context(project: Project, now: datetime, *, since: datetime) -> AudienceContext:
+    """Return the context in which a shop's expressions and audiences are compiled; enrolling looks one day ahead."""
+    from datetime import timedelta
+
+    return AudienceContext(
+        now=now,
+        since=since,
+        until=now + timedelta(days=1),
+        shop_zone=project.settings.shop.zone,
+        segments=project.segments,
+        scores=project.scores,
+    )
+
+
+def _live(ask: Ask) -> ColumnElement[bool]:
+    return true() if ask.campaign.enabled and not ask.paused else false()
+
+
+def _not_erased(ask: Ask) -> ColumnElement[bool]:
+    return ask.customer.c.erased_at.is_(None)
+
+
+def _not_suppressed(ask: Ask) -> ColumnElement[bool]:
+    address_hash = ask.customer.c.email_hash if ask.channel is Channel.EMAIL else ask.customer.c.phone_hash
+    return ~exists().where(suppressions.c.channel == ask.channel.value, suppressions.c.address_hash == address_hash)
+
+
+def _consented(ask: Ask) -> ColumnElement[bool]:
+    column: ColumnElement[bool | None] = ask.customer.c[f"{ask.channel.value}_{ask.campaign.purpose.value}"]
+    # Marketing needs a yes; a service message only an absent no.
+    return column.is_(True) if ask.campaign.purpose is Purpose.MARKETING else column.is_distinct_from(False)
+
+
+def _reachable(ask: Ask) -> ColumnElement[bool]:
+    return (ask.customer.c.email if ask.channel is Channel.EMAIL else ask.customer.c.phone).is_not(None)
+
+
+def _not_exited(ask: Ask) -> ColumnElement[bool] | None:
+    if ask.campaign.exit.when is None or ask.enrollment is None:
+        return None
+    return ~compile_condition(
+        ask.campaign.exit.when, ask.context, scope="enrollment", customer=ask.customer, enrollment=ask.enrollment
+    )
+
+
+def _cooled_down(ask: Ask) -> ColumnElement[bool] | None:
+    cooldown = ask.campaign.limits.cooldown
+    if cooldown is None:
+        return None
+    earlier = enrollments.alias()
+    return ~exists().where(
+        earlier.c.campaign == ask.campaign.name,
+        earlier.c.customer_id == ask.customer.c.id,
+        earlier.c.enrolled_at > ask.now - cooldown,
+    )
+
+
+def _only_if(ask: Ask) -> ColumnElement[bool] | None:
+    if ask.step.only_if is None or ask.enrollment is None:
+        return None
+    return compile_condition(
+        ask.step.only_if, ask.context, scope="enrollment", customer=ask.customer, enrollment=ask.enrollment
+    )
+
+
+def _in_time(ask: Ask) -> ColumnElement[bool] | None:
+    if ask.valid_until is None:
+        return None
+    return ask.valid_until >= literal(ask.now, ask.valid_until.type)
+
+
+_ALWAYS = frozenset(Stage)
+_ENROLLED = frozenset({Stage.PLAN, Stage.DISPATCH})
+
+#: The rules, in the order in which they are asked; the first that fails is the reason that is stored and counted.
+RULES: tuple[Rule, ...] = (
+    Rule(RuleName.LIVE, "the campaign is switched off or paused", _ALWAYS, _live),
+    Rule(RuleName.ERASED, "asked to be forgotten", _ALWAYS, _not_erased),
+    Rule(RuleName.NO_ADDRESS, "has no address on this channel", _ALWAYS, _reachable),
+    Rule(RuleName.SUPPRESSED, "the address bounced, complained or is blocked", _ALWAYS, _not_suppressed),
+    Rule(RuleName.NO_CONSENT, "did not consent to this channel and purpose", _ALWAYS, _consented),
+    Rule(RuleName.EXIT, "the campaign's exit condition is met", _ENROLLED, _not_exited),
+    Rule(RuleName.COOLDOWN, "was in this campaign too recently", frozenset({Stage.ENROLL}), _cooled_down),
+    Rule(RuleName.ONLY_IF, "the step's only_if is not met", _ENROLLED, _only_if),
+    Rule(RuleName.LATE, "the time for it has passed", _ENROLLED, _in_time),
+    Rule(RuleName.CAPPED, "would get too many messages in a short time", _ENROLLED, within_caps),
+    Rule(RuleName.QUIET_HOURS, "it is night where the person lives", frozenset({Stage.DISPATCH}), awake),
+)
+
+REASONS: dict[str, str] = {rule.name.value: rule.reason for rule in RULES}
+
+
+def predicates(ask: Ask) -> list[tuple[Rule, ColumnElement[bool]]]:
+    """Return the rules that apply to `ask`, each with its SQL predicate (true = may be written to)."""
+    asked = ((rule, rule.passes(ask)) for rule in RULES if ask.stage in rule.stages)
+    return [(rule, predicate) for rule, predicate in asked if predicate is not None]
+
+
+def first_failure(ask: Ask) -> ColumnElement[str | None]:
+    """Return SQL for the name of the first rule a row fails, NULL when it passes all."""
+    asked = predicates(ask)
+    return case(*((~predicate, literal(rule.name.value, String())) for rule, predicate in asked), else_=null())
+
+
+def with_fallback(ask: Ask, failure: ColumnElement[str | None]) -> tuple[ColumnElement[str | None], ColumnElement[str]]:
+    """Return SQL for the first failing rule and the channel to use, the step's fallback channel considered.
+
+    Somebody whom the step's own channel cannot reach for one of the fallback's reasons is asked again on the fallback's channel.
+    """
+    fallback = ask.step.fallback
+    reasons: Sequence[str] = [reason for reason in fallback.on if reason in REASONS] if fallback else ()
+    if fallback is None or not reasons:
+        return failure, literal(ask.channel.value, String())
+    from dataclasses import replace
+
+    other = first_failure(replace(ask, channel=fallback.channel))
+    falls_back = and_(failure.in_(reasons), or_(other.is_(None), other.not_in(reasons)))
+    return case((falls_back, other), else_=failure), case(
+        (falls_back, literal(fallback.channel.value, String())), else_=literal(ask.channel.value, String())
+    )
+
+
+__all__ = ["REASONS", "RULES", "Ask", "Rule", "RuleName", "Stage", "audience_context", "first_failure", "predicates", "with_fallback"]
+
