@@ -1,10 +1,11 @@
 """Who may be written to, and when: consent, caps, quiet hours and the other rules, asked while planning and again at dispatch."""
 
 from winback.policy.quiet_hours import is_quiet, quiet_zones, wake_time
-from winback.policy.recheck import WITHDRAWN, Action, Verdict, recheck
+from winback.policy.recheck import FALLBACK_SUFFIX, WITHDRAWN, Action, Verdict, recheck
 from winback.policy.rules import REASONS, RULES, Ask, Rule, RuleName, Stage, audience_context, first_failure, predicates, with_fallback
 
 __all__ = [
+    "FALLBACK_SUFFIX",
     "REASONS",
     "RULES",
     "WITHDRAWN",

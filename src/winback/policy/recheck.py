@@ -39,6 +39,9 @@ class Verdict:
     channel: str | None = None
 
 
+#: A step that fell back after a hard bounce is a message of its own, named after the step.
+FALLBACK_SUFFIX = ":fallback"
+
 #: Reason for messages whose campaign or step is gone from the files.
 WITHDRAWN = "withdrawn"
 
@@ -57,7 +60,7 @@ def recheck(connection: Connection, project: Project, message_ids: Sequence[str]
     verdicts: dict[str, Verdict] = {}
     for campaign_name, step_name, channel in groups:
         campaign = project.campaigns.get(campaign_name)
-        step = campaign.find_step(step_name) if campaign else None
+        step = campaign.find_step(step_name.removesuffix(FALLBACK_SUFFIX)) if campaign else None
         chosen = (messages.c.campaign == campaign_name, messages.c.step == step_name, messages.c.channel == channel)
         if campaign is None or step is None or not campaign.enabled:
             ids = connection.scalars(select(messages.c.id).where(messages.c.id.in_(message_ids), *chosen))
