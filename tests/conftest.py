@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,12 @@ from winback.store import metadata, open_engine
 
 #: Set to a server's URL to use that one; else the tests start PostgreSQL themselves.
 POSTGRES_VARIABLE = "WINBACK_TEST_POSTGRES"
+
+
+@pytest.fixture
+def now() -> datetime:
+    """Give the moment at which tests take place, a Tuesday morning."""
+    return datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 
 
 @pytest.fixture(scope="session")
@@ -94,3 +104,22 @@ def engine(database_url: str) -> Iterator[Engine]:
     engine = open_engine(database_url)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def filled_shop(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Give the folder of a demo shop as `winback demo` leaves it; copy it before changing anything.
+
+    Made once, whatever the number of test processes.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    shop = shared / "filled-shop"
+    with (shared / "filled-shop.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shop / ".filled").exists():
+            winback = Path(sys.executable).parent / "winback"
+            done = subprocess.run([winback, "demo", str(shop)], capture_output=True, text=True, timeout=300, check=False)
+            assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+            (shop / ".filled").touch()
+    return shop

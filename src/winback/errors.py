@@ -93,7 +93,14 @@ class GatewayError(WinbackError):
 
 
 class RenderError(WinbackError):
-    """Report a template that failed for one message."""
+    """Report a template that failed for one message, with the file and line (from 1; 0 is the whole file) where it did."""
+
+    def __init__(self, message: str, remedy: str = "", *, file: Path | None = None, line: int = 0) -> None:
+        where = "" if file is None else f"{file}:{line}: " if line else f"{file}: "
+        super().__init__(where + message, remedy)
+        self.problem = message
+        self.file = file
+        self.line = line
 
 
 class TokenError(WinbackError):

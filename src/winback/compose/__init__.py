@@ -1,1 +1,6 @@
 """From a campaign's step and one recipient to the bytes a gateway sends."""
+
+from winback.compose.message import Composed, LinkTarget, Money, Recipient
+from winback.compose.sms import SmsSegments, count_segments
+
+__all__ = ["Composed", "LinkTarget", "Money", "Recipient", "SmsSegments", "count_segments"]

@@ -1,7 +1,7 @@
 """Short signed tokens for links: which message, and which of its links.
 
-A token is URL-safe base64 without padding over ``uuid (16 bytes) + number (LEB128, 1 to 9 bytes) + MAC (10 bytes)``, 36 characters
-for most. The MAC is keyed BLAKE2b (RFC 7693) with the kind as personalisation, so a token for clicks opens nothing else.
+A token is URL-safe base64 without padding over ``uuid (16 bytes) + number (LEB128, 1 to 9 bytes) + MAC (10 bytes)``, mostly 36
+characters. The MAC is keyed BLAKE2b (RFC 7693) with the kind as personalisation, so a token for clicks opens nothing else.
 """
 
 from __future__ import annotations

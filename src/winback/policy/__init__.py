@@ -2,7 +2,18 @@
 
 from winback.policy.quiet_hours import is_quiet, quiet_zones, wake_time
 from winback.policy.recheck import FALLBACK_SUFFIX, WITHDRAWN, Action, Verdict, recheck
-from winback.policy.rules import REASONS, RULES, Ask, Rule, RuleName, Stage, audience_context, first_failure, predicates, with_fallback
+from winback.policy.rules import (
+    REASONS,
+    RULES,
+    Ask,
+    Rule,
+    RuleName,
+    Stage,
+    audience_context,
+    first_failure,
+    predicates,
+    with_fallback,
+)
 
 __all__ = [
     "FALLBACK_SUFFIX",

@@ -34,22 +34,31 @@ def within_caps(ask: Ask) -> ColumnElement[bool] | None:
 def _count(ask: Ask, at: ColumnElement[object], cap: Cap) -> ColumnElement[int]:
     """Count the person's other messages within the cap's window around `at`.
 
-    While planning, what is already planned counts on both sides of `at`: campaigns plan in priority order, so that a
-    greeting planned for 09:00 keeps its place against a newsletter that wants 08:00. At dispatch only what has gone counts,
-    and of several claimed at once the one that was due first goes.
+    What has gone always counts. What is still to come counts when it has precedence: while planning everything planned by
+    campaigns of the same or a lower priority number, at dispatch only that of a strictly lower one, and of several claimed at
+    once the one that was due first. So a greeting for 09:00 beats a newsletter for 08:00, whichever was planned first.
     """
     from winback.policy.rules import Stage
 
     other = messages.alias()
     seconds = cap.window / timedelta(seconds=1)
     when = case((other.c.sent_at.is_not(None), other.c.sent_at), else_=other.c.next_attempt_at)
+    priorities = {name: campaign.priority for name, campaign in ask.project.campaigns.items()}
+    own = ask.campaign.priority
+    behind = [name for name, priority in priorities.items() if priority > own]
+    gone = other.c.state.in_(_GONE)
     if ask.stage is Stage.DISPATCH and ask.message_id is not None:
-        own_due = messages.alias()
-        due = select(own_due.c.next_attempt_at).where(own_due.c.id == ask.message_id).scalar_subquery()
+        ahead = [name for name, priority in priorities.items() if priority < own]
+        own_row = messages.alias()
+        due = select(own_row.c.next_attempt_at).where(own_row.c.id == ask.message_id).scalar_subquery()
         before = or_(other.c.next_attempt_at < due, and_(other.c.next_attempt_at == due, other.c.id < ask.message_id))
-        counted = or_(other.c.state.in_(_GONE), and_(other.c.state == MessageState.SENDING, before))
+        counted = or_(
+            gone,
+            and_(other.c.state.in_(_COMING), other.c.campaign.in_(ahead)),
+            and_(other.c.state == MessageState.SENDING, other.c.campaign.not_in(behind), before),
+        )
     else:
-        counted = other.c.state.in_((*_GONE, *_COMING))
+        counted = or_(gone, and_(other.c.state.in_(_COMING), other.c.campaign.not_in(behind)))
     conditions = [
         other.c.customer_id == ask.customer.c.id,
         other.c.channel == ask.channel.value,

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, String, literal, select
 
 from winback.policy.quiet_hours import wake_time
 from winback.policy.rules import REASONS, Ask, RuleName, Stage, first_failure, with_fallback
-from winback.project import Campaign, Project, Step
+from winback.project import Campaign, Project
 from winback.store import Channel, UtcDateTime, campaign_states, customers, enrollments, messages
 
 #: How far a capped message moves at a time; caps are counted in rolling windows of hours and days.
@@ -86,22 +86,23 @@ def recheck(connection: Connection, project: Project, message_ids: Sequence[str]
         if channel == step.channel:  # a message that fell back already does not fall back again
             failure, to_channel = with_fallback(ask, failure)
         rows = connection.execute(
-            select(messages.c.id, failure.label("failure"), to_channel.label("channel"), enrollments.c.zone)
+            select(messages.c.id, messages.c.reason, failure.label("failure"), to_channel.label("channel"), enrollments.c.zone)
             .join(enrollments, enrollments.c.id == messages.c.enrollment_id)
             .join(customers, customers.c.id == messages.c.customer_id)
             .where(messages.c.id.in_(message_ids), *chosen)
         )
-        for message_id, failed, use_channel, zone in rows:
-            if failed is not None:
-                verdicts[message_id] = _verdict(failed, campaign, step, project, Channel(use_channel), zone, now)
+        for message_id, waited_for, failed, use_channel, zone in rows:
+            if failed == RuleName.LATE and waited_for == RuleName.CAPPED:
+                # It ran out of time because others had precedence: that is the reason worth knowing.
+                verdicts[message_id] = Verdict(Action.SKIP, failed, RuleName.CAPPED)
+            elif failed is not None:
+                verdicts[message_id] = _verdict(failed, campaign, project, Channel(use_channel), zone, now)
             elif use_channel != channel:
                 verdicts[message_id] = Verdict(Action.FALLBACK, "fallback", f"by {use_channel}", channel=use_channel)
     return verdicts
 
 
-def _verdict(
-    rule: str, campaign: Campaign, step: Step, project: Project, channel: Channel, zone: str, now: datetime
-) -> Verdict:
+def _verdict(rule: str, campaign: Campaign, project: Project, channel: Channel, zone: str, now: datetime) -> Verdict:
     if rule == RuleName.LIVE:
         return Verdict(Action.DEFER, rule, REASONS[rule], until=now + _CAP_PAUSE)
     if rule == RuleName.EXIT:
@@ -112,5 +113,3 @@ def _verdict(
     if rule == RuleName.CAPPED and campaign.limits.on_capped == "defer":
         return Verdict(Action.DEFER, rule, rule, until=now + _CAP_PAUSE)
     return Verdict(Action.SKIP, rule, rule)
-
-

@@ -137,9 +137,7 @@ def _cooled_down(ask: Ask) -> ColumnElement[bool] | None:
 def _only_if(ask: Ask) -> ColumnElement[bool] | None:
     if ask.step.only_if is None or ask.enrollment is None:
         return None
-    return compile_condition(
-        ask.step.only_if, ask.context, scope="enrollment", customer=ask.customer, enrollment=ask.enrollment
-    )
+    return compile_condition(ask.step.only_if, ask.context, scope="enrollment", customer=ask.customer, enrollment=ask.enrollment)
 
 
 def _in_time(ask: Ask) -> ColumnElement[bool] | None:
@@ -155,9 +153,9 @@ _ENROLLED = frozenset({Stage.PLAN, Stage.DISPATCH})
 RULES: tuple[Rule, ...] = (
     Rule(RuleName.LIVE, "the campaign is switched off or paused", _ALWAYS, _live),
     Rule(RuleName.ERASED, "asked to be forgotten", _ALWAYS, _not_erased),
-    Rule(RuleName.NO_ADDRESS, "has no address on this channel", _ALWAYS, _reachable),
     Rule(RuleName.SUPPRESSED, "the address bounced, complained or is blocked", _ALWAYS, _not_suppressed),
     Rule(RuleName.NO_CONSENT, "did not consent to this channel and purpose", _ALWAYS, _consented),
+    Rule(RuleName.NO_ADDRESS, "has no address on this channel", _ALWAYS, _reachable),
     Rule(RuleName.EXIT, "the campaign's exit condition is met", _ENROLLED, _not_exited),
     Rule(RuleName.COOLDOWN, "was in this campaign too recently", frozenset({Stage.ENROLL}), _cooled_down),
     Rule(RuleName.ONLY_IF, "the step's only_if is not met", _ENROLLED, _only_if),
@@ -199,5 +197,15 @@ def with_fallback(ask: Ask, failure: ColumnElement[str | None]) -> tuple[ColumnE
     )
 
 
-__all__ = ["REASONS", "RULES", "Ask", "Rule", "RuleName", "Stage", "audience_context", "first_failure", "predicates", "with_fallback"]
-
+__all__ = [
+    "REASONS",
+    "RULES",
+    "Ask",
+    "Rule",
+    "RuleName",
+    "Stage",
+    "audience_context",
+    "first_failure",
+    "predicates",
+    "with_fallback",
+]

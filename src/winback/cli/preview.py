@@ -1,0 +1,247 @@
+"""`winback preview` and `winback explain`: who would get what, when and why, before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
+
+import typer
+
+from winback.cli.base import AtOption, Column, Output, OutputOption, ShopOption, moment, open_shop, say, show, show_json
+
+if TYPE_CHECKING:
+    from winback.plan import Explanation, Preview, Send
+
+CampaignArgument = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Name of the campaign: its file without .toml.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("preview")(preview)
+    app.command("explain")(explain)
+
+
+def preview(
+    campaign: CampaignArgument,
+    at: AtOption = None,
+    customer: Annotated[str | None, typer.Option("--customer", metavar="ID", help="Only this customer's messages.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Render the first message into a file.")] = None,
+    people: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Write everybody in the audience, chosen or the first rule against."),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="How many messages to list.")] = 10,
+    shop: ShopOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show what a campaign would send now: how many people and why not the others, the first messages, one of them rendered.
+
+    The planner itself runs, in a transaction that is undone: nothing is kept and nothing is sent.
+
+    \b
+    Example: winback preview sleeping --html var/sleeping.html
+    """
+    from winback.plan import previewing
+
+    opened = open_shop(shop)
+    now = moment(at, opened.project)
+    with previewing(opened.engine, opened.project, campaign, now) as seen:
+        sends = seen.sends(limit, customer=customer)
+        if output is Output.TABLE:
+            _show_preview(seen, sends)
+        elif output is Output.CSV:
+            show([_send_row(send) for send in sends], _SEND_COLUMNS, output)
+        else:
+            show_json(_preview_json(seen, sends))
+        if people is not None:
+            count = _write_people(people, seen)
+            say(f"{count} people in {people}")
+        if html is not None:
+            _write_html(html, seen, customer)
+    if seen.outcome.error:
+        say(f"winback: the campaign cannot be planned: {seen.outcome.error}")
+        raise SystemExit(1)
+
+
+def explain(
+    campaign: CampaignArgument,
+    customer: Annotated[str, typer.Argument(metavar="CUSTOMER", help="The customer's id in your own system.")],
+    at: AtOption = None,
+    shop: ShopOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Say rule by rule why a customer gets a campaign's messages, or why not, and what they got before.
+
+    \b
+    Example: winback explain sleeping C00021 --at 2026-12-24
+    """
+    from winback.plan import explain as ask
+    from winback.store import reading
+
+    opened = open_shop(shop)
+    now = moment(at, opened.project)
+    with reading(opened.engine) as connection:
+        answer = ask(connection, opened.project, campaign, customer, now)
+    if output is Output.JSON:
+        show_json({**asdict(answer), "first_failure": answer.first_failure and answer.first_failure.rule})
+        return
+    rows = [{**asdict(check), "values": _words(check.values)} for check in answer.checks]
+    if output is Output.CSV:
+        show(rows, _CHECK_COLUMNS, output)
+        return
+    _show_explanation(answer, rows, ZoneInfo(opened.project.settings.shop.zone))
+
+
+_SEND_COLUMNS = [
+    Column("local", "local time"),
+    Column("zone", "zone"),
+    Column("step", "step"),
+    Column("channel", "channel"),
+    Column("customer", "customer"),
+    Column("name", "name"),
+    Column("variant", "variant"),
+    Column("note", ""),
+]
+
+_CHECK_COLUMNS = [
+    Column("rule", "rule"),
+    Column("passed", "", format=lambda passed: "yes" if passed else "NO"),
+    Column("values", "looked at"),
+    Column("reason", "a no means"),
+]
+
+
+def _show_preview(seen: Preview, sends: list[Send]) -> None:
+    campaign, outcome = seen.campaign, seen.outcome
+    zone = ZoneInfo(seen.project.settings.shop.zone)
+    typer.echo(f"{campaign.name}: {campaign.title}, as of {_local(seen.now, zone)}")
+    if not seen.enabled:
+        typer.echo("The campaign is switched off (enabled = false); this is what it would do.")
+    if outcome.paused:
+        typer.echo("The campaign is paused: it enrolls nobody and plans nothing until it is resumed.")
+    show(
+        list(_funnel_rows(seen)),
+        [Column("what", "people"), Column("count", "", right=True), Column("why", "")],
+        Output.TABLE,
+    )
+    volume = [{"on": day.on, "step": day.step, "channel": day.channel, "count": day.count} for day in seen.volume()]
+    if volume:
+        columns = [
+            Column("on", "local date"),
+            Column("step", "step"),
+            Column("channel", "channel"),
+            Column("count", "messages", True),
+        ]
+        show(volume, columns, Output.TABLE, title="When they go, without the holdout")
+    if sends:
+        show([_send_row(send) for send in sends], _SEND_COLUMNS, Output.TABLE, title="The first of them")
+    else:
+        typer.echo("Nobody would get a message.")
+
+
+def _funnel_rows(seen: Preview) -> Iterable[dict[str, Any]]:
+    from winback.policy import REASONS
+
+    outcome = seen.outcome
+    yield {"what": "in the audience", "count": outcome.audience}
+    if outcome.already:
+        yield {"what": "  - already", "count": -outcome.already, "why": "in the campaign for this occasion"}
+    for rule in REASONS:
+        if rule in outcome.turned_away:
+            yield {"what": f"  - {rule}", "count": -outcome.turned_away[rule], "why": REASONS[rule]}
+    yield {"what": "come in now", "count": outcome.enrolled}
+    for step in outcome.steps:
+        if not step.due:
+            continue
+        yield {"what": f"step {step.step}: due within a day", "count": step.due}
+        for reason, count in step.skipped.items():
+            yield {"what": f"  - {reason}", "count": -count, "why": REASONS.get(reason, "")}
+        if step.deferred:
+            yield {"what": "  - put off", "count": -step.deferred, "why": "would get too many messages in a short time"}
+        if step.exited:
+            yield {"what": "  - exit", "count": -step.exited, "why": REASONS["exit"]}
+        if step.held_out:
+            yield {"what": "  - held out", "count": -step.held_out, "why": "left alone, to measure what the campaign causes"}
+        yield {"what": f"step {step.step}: messages", "count": step.planned}
+
+
+def _preview_json(seen: Preview, sends: list[Send]) -> dict[str, Any]:
+    outcome = seen.outcome
+    return {
+        "campaign": seen.campaign.name,
+        "at": seen.now,
+        "paused": outcome.paused,
+        "error": outcome.error,
+        "audience": outcome.audience,
+        "already": outcome.already,
+        "turned_away": outcome.turned_away,
+        "enrolled": outcome.enrolled,
+        "steps": [asdict(step) for step in outcome.steps],
+        "volume": [asdict(day) for day in seen.volume()],
+        "sends": [{**asdict(send), "local": _local(send.due_at, ZoneInfo(send.zone))} for send in sends],
+    }
+
+
+def _send_row(send: Send) -> dict[str, Any]:
+    return {
+        **asdict(send),
+        "local": _local(send.due_at, ZoneInfo(send.zone)),
+        "note": "held out" if send.held_out else "",
+    }
+
+
+def _write_people(file: Path, seen: Preview) -> int:
+    import csv
+
+    count = 0
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["customer", "occasion", "chosen", "reason", "held_out"])
+        for person in seen.people():
+            writer.writerow([person.customer, person.occasion, person.chosen, person.reason or "", person.held_out])
+            count += 1
+    return count
+
+
+def _show_explanation(answer: Explanation, rows: list[dict[str, Any]], zone: ZoneInfo) -> None:
+    failure = answer.first_failure
+    running = next((note for note in answer.enrollments if note.state == "active"), None)
+    if failure is None:
+        verdict = "would come in now"
+    elif running is not None:
+        verdict = "is in the campaign" + (" (held out)" if running.held_out else "")
+    elif failure.rule == "holdout":
+        verdict = "would come in, held out: no message, only counted"
+    else:
+        verdict = f"gets nothing: {failure.reason}"
+    typer.echo(f"{answer.customer} and {answer.campaign}, as of {_local(answer.at, zone)}: {verdict}")
+    show(rows, _CHECK_COLUMNS, Output.TABLE)
+    for note in answer.enrollments:
+        ended = f" ({note.exit_reason})" if note.exit_reason else ""
+        typer.echo(f"In it since {_local(note.enrolled_at, zone)} for {note.occasion}: {note.state}{ended}")
+        for step in note.steps:
+            when = _local(step.sent_at or step.due_at, zone)
+            typer.echo(f"  {step.step}: {step.state}{f' ({step.reason})' if step.reason else ''}, {step.channel}, {when}")
+        if note.next_step and note.due_at:
+            waiting = f", put off: {note.waiting}" if note.waiting else ""
+            typer.echo(f"  next: {note.next_step} at {_local(note.due_at, zone)}{waiting}")
+
+
+def _words(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name}: {_word(value)}" for name, value in values.items() if value is not None)
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d}"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def _local(at: datetime, zone: ZoneInfo) -> str:
+    return f"{at.astimezone(zone):%a %Y-%m-%d %H:%M}"

@@ -1,0 +1,277 @@
+"""One step for one recipient: templates rendered, links signed, parts built into what a gateway sends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from winback.compose import html as html_part
+from winback.compose import mime, sms
+from winback.compose.links import LinkIds, Links, Rewriter, Tagging
+from winback.compose.message import Composed, Recipient
+from winback.compose.place import Place, choose_locale, parse_locale
+from winback.compose.render import Renderer
+from winback.compose.text import text_from_html
+from winback.compose.tokens import sign
+from winback.errors import RenderError
+from winback.gateways.base import Outgoing
+from winback.project import Campaign, Project, Step
+from winback.store import Channel, Purpose
+
+
+@dataclass(frozen=True)
+class _Letter:
+    """What one composition works with; every part of it is about one recipient."""
+
+    campaign: Campaign
+    step: Step
+    recipient: Recipient
+    template: str  # without its ends
+    language: str  # "" or ".de": which language's files are used
+    variables: dict[str, Any]
+    place: Place
+    links: Links
+    unsubscribe_url: str
+
+
+class Composer:
+    """Composes messages of one shop. Templates are compiled once, so make a new one when the shop's files have changed.
+
+    `links_key` signs links, the shop's own when it is not given.
+    """
+
+    def __init__(self, project: Project, *, links_key: bytes | None = None) -> None:
+        self._settings = project.settings
+        self._root = project.root
+        self._renderer = Renderer(project.root, project.templates)
+        self._key = project.key("links") if links_key is None else links_key
+        self._languages: dict[tuple[str, str, str | None], str] = {}
+        shop = project.settings.shop
+        self._shop = {
+            "name": shop.name,
+            "website": shop.website,
+            "phone": shop.phone,
+            "email": shop.reply_to or shop.email_from,
+            "postal_address": shop.postal_address,
+            "brand": {"color": shop.brand.color, "logo_text": shop.brand.logo_text},
+        }
+        self._own_host = (urlsplit(shop.website).hostname or "").removeprefix("www.")
+
+    def compose(
+        self,
+        campaign: Campaign,
+        step: Step,
+        recipient: Recipient,
+        *,
+        variant: str = "",
+        now: datetime,
+        link_ids: LinkIds,
+    ) -> Composed:
+        """Return the finished message of one step for one recipient; raise RenderError when it cannot be sent as it should be.
+
+        `recipient.channel` may be the step's fallback. `link_ids` is called once, with all links that are counted, and returns
+        their ids in the same order; it is not called when there are none.
+        """
+        letter = self._letter(campaign, step.for_variant(variant), recipient, variant, now)
+        if recipient.channel is Channel.SMS:
+            return self._text_message(letter, link_ids)
+        return self._email(letter, now, link_ids)
+
+    def languages(self, template: str, channel: Channel) -> list[str]:
+        """Return the languages beside the shop's own in which a template exists, as BCP 47 tags."""
+        end = _END[channel]
+        folder = (self._renderer.folder / template).parent
+        stem = Path(template).name
+        found = (path.name[len(stem) + 1 : -len(end)] for path in folder.glob(f"{stem}.*{end}"))
+        return sorted(tag for tag in found if parse_locale(tag))
+
+    def _letter(self, campaign: Campaign, step: Step, recipient: Recipient, variant: str, now: datetime) -> _Letter:
+        customer = recipient.customer
+        template = step.template
+        if step.fallback and recipient.channel is not step.channel and step.fallback.template:
+            template = step.fallback.template
+        language = self._language(template, recipient.channel, customer.get("locale"))
+        locale = choose_locale(language[1:] or self._settings.shop.locale, customer.get("locale"), customer.get("country"))
+        place = Place(locale, ZoneInfo(customer.get("zone") or self._settings.shop.zone))
+        public_url = self._settings.web.public_url
+        unsubscribe_url = f"{public_url}/u/{sign(self._key, 'unsubscribe', recipient.message_id)}"
+        variables: dict[str, Any] = {
+            "customer": customer,
+            "order": recipient.order,
+            "last_order": recipient.last_order,
+            "coupon": recipient.coupon,
+            "score": recipient.score,
+            "shop": self._shop,
+            "campaign": {
+                "name": campaign.name,
+                "title": campaign.title,
+                "purpose": campaign.purpose.value,
+                "step": step.name,
+                "variant": variant,
+            },
+            "unsubscribe_url": unsubscribe_url,
+            "today": now.astimezone(place.zone).date(),
+            "lang": place.lang,
+            "dir": place.direction,
+        }
+        tracking = self._settings.tracking
+        utm = (
+            ("utm_source", "winback"),
+            ("utm_medium", recipient.channel.value),
+            ("utm_campaign", campaign.name),
+            ("utm_content", step.name),
+        )
+        links = Links(Tagging(public_url, self._own_host, utm if tracking.utm else (), tracking.clicks))
+        return _Letter(campaign, step, recipient, template, language, variables, place, links, unsubscribe_url)
+
+    def _language(self, template: str, channel: Channel, locale: str | None) -> str:
+        """Return `.de-AT` or `.de` when the template exists in the customer's language, else nothing."""
+        key = (template, channel.value, locale)
+        found = self._languages.get(key)
+        if found is None:
+            parsed = parse_locale(locale)
+            tags = [] if locale is None or parsed is None else [locale.replace("_", "-"), parsed.language]
+            found = next((f".{tag}" for tag in tags if self._renderer.has(f"{template}.{tag}{_END[channel]}")), "")
+            self._languages[key] = found
+        return found
+
+    def _email(self, letter: _Letter, now: datetime, link_ids: LinkIds) -> Composed:
+        name = f"{letter.template}{letter.language}.email.html"
+        subject = self._line(letter, "subject", name)
+        if not subject:
+            raise RenderError(
+                "the subject is empty",
+                f"write subject in step {letter.step.name}",
+                file=self._relative(letter.campaign.path),
+            )
+        letter.variables["subject"] = subject
+        preheader = self._line(letter, "preheader", name)
+        letter.variables["preheader"] = preheader
+
+        rendered = self._renderer.render(name, letter.variables, letter.place)
+        written = self._written_text(letter)
+        try:
+            page = html_part.inline_styles(rendered)
+            rewriter = self._signed(letter, link_ids, html=page, text=written)
+            page = rewriter.html(page)
+            text = text_from_html(page) if written is None else rewriter.text(written)
+            self._must_offer_unsubscribing(letter, page, text)
+        except RenderError as error:
+            raise self._in_file(error, name) from error
+        if not text:
+            text = f"{subject}\n\n{self._settings.shop.name}: {self._settings.shop.website}\n\n{letter.unsubscribe_url}"
+        page = html_part.with_preheader(page, preheader)
+        if self._settings.tracking.opens:
+            token = sign(self._key, "open", letter.recipient.message_id)
+            page = html_part.with_pixel(page, f"{self._settings.web.public_url}/o/{token}.gif")
+        return self._mailed(letter, subject, page, text, now)
+
+    def _mailed(self, letter: _Letter, subject: str, page: str, text: str, now: datetime) -> Composed:
+        shop, recipient = self._settings.shop, letter.recipient
+        content = mime.build(
+            mime.Letter(
+                message_id=recipient.message_id,
+                sender_name=shop.name,
+                sender=shop.email_from,
+                recipient=recipient.address,
+                reply_to=shop.reply_to,
+                subject=subject,
+                text=text,
+                html=page,
+                date=now,
+                unsubscribe_url=letter.unsubscribe_url,
+                list_name=shop.name,
+                list_label=letter.campaign.purpose.value,
+                feedback=(letter.campaign.name, letter.step.name, letter.campaign.purpose.value),
+            )
+        )
+        outgoing = Outgoing(
+            message_id=recipient.message_id,
+            channel=Channel.EMAIL,
+            recipient=recipient.address,
+            sender=shop.email_from,
+            content=content,
+            text="",
+            envelope_from=shop.email_from,
+            subject=subject,
+        )
+        return Composed(outgoing, subject, page, text, None, len(page.encode("utf-8", "replace")))
+
+    def _text_message(self, letter: _Letter, link_ids: LinkIds) -> Composed:
+        name = f"{letter.template}{letter.language}.sms.txt"
+        letter.variables.update(subject="", preheader="")
+        text = sms.folded(self._renderer.render(name, letter.variables, letter.place))
+        try:
+            if not text:
+                raise RenderError("the text message is empty", "write something outside the {% if … %}")
+            text = self._signed(letter, link_ids, text=text).text(text)
+            self._must_offer_unsubscribing(letter, text)
+        except RenderError as error:
+            raise self._in_file(error, name) from error
+        recipient = letter.recipient
+        outgoing = Outgoing(
+            message_id=recipient.message_id,
+            channel=Channel.SMS,
+            recipient=recipient.address,
+            sender="",
+            content=b"",
+            text=text,
+            envelope_from="",
+            subject="",
+        )
+        return Composed(outgoing, "", None, text, sms.count_segments(text), len(text.encode("utf-8", "replace")))
+
+    def _line(self, letter: _Letter, key: str, template: str) -> str:
+        """Return subject or preheader: the block of a template in the customer's language, else the step's, else the block."""
+        source: str | None = getattr(letter.step, key)
+        if letter.language or source is None:
+            block = self._renderer.render_block(template, key, letter.variables, letter.place)
+            if block is not None:
+                return mime.single_line(block)
+        if source is None:
+            return ""
+        where = f"steps.{letter.step.name}.{key}"
+        line = self._renderer.render_text(source, letter.variables, letter.place, file=letter.campaign.path, key=where)
+        return mime.single_line(line)
+
+    def _written_text(self, letter: _Letter) -> str | None:
+        """Return the template's own text part, in the language of its HTML, or None when it has none."""
+        name = f"{letter.template}{letter.language}.email.txt"
+        if not self._renderer.has(name):
+            return None
+        text = self._renderer.render(name, letter.variables, letter.place).strip()
+        return text or None
+
+    def _signed(self, letter: _Letter, link_ids: LinkIds, *, html: str | None = None, text: str | None = None) -> Rewriter:
+        if html is not None:
+            letter.links.collect_html(html)
+        if text is not None:
+            letter.links.collect_text(text)
+        return letter.links.sign(self._key, letter.recipient.message_id, link_ids)
+
+    def _must_offer_unsubscribing(self, letter: _Letter, *parts: str) -> None:
+        """Raise RenderError for advertising that does not say how to stop it."""
+        if letter.campaign.purpose is not Purpose.MARKETING:
+            return
+        is_sms = letter.recipient.channel is Channel.SMS
+        for part in parts:
+            if letter.unsubscribe_url not in part and not (is_sms and sms.names_stop(part)):
+                remedy = "add {{ unsubscribe_url }}, or: Reply STOP to opt out" if is_sms else "link to {{ unsubscribe_url }}"
+                raise RenderError("a marketing message does not say how to unsubscribe", remedy)
+
+    def _in_file(self, error: RenderError, name: str) -> RenderError:
+        """Return the error with the template it is about, unless it names one."""
+        if error.file is not None:
+            return error
+        return RenderError(error.problem, error.remedy, file=self._relative(self._renderer.folder / name))
+
+    def _relative(self, path: Path) -> Path:
+        return path.relative_to(self._root) if path.is_relative_to(self._root) else path
+
+
+_END: Mapping[Channel, str] = {Channel.EMAIL: ".email.html", Channel.SMS: ".sms.txt"}

@@ -1,0 +1,182 @@
+"""RFC 5322 bytes, built by hand: 7-bit safe, CRLF, no line over 76 in the body, and long header words left whole.
+
+`email.policy.SMTP` turns a header word longer than a line, such as every signed List-Unsubscribe address, into encoded-words
+(python/cpython#85725), after which no mail reader offers to unsubscribe. It also takes 2 to 4 ms a message.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from base64 import b64encode
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import format_datetime
+
+from winback.errors import RenderError
+
+_LINE = 76  # characters, RFC 2047 section 2 for encoded-words, RFC 2045 section 6.7 for bodies
+_LONGEST_LINE = 998  # characters, RFC 5322 section 2.1.1
+_ADDRESS = re.compile(r"[!#-'*+\-/-9=?A-Z^-~]+(?:\.[!#-'*+\-/-9=?A-Z^-~]+)*@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?\Z")
+_TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+#: C0 and C1 controls, line and paragraph separators, and halves of surrogate pairs: none belongs into a header.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
+_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*\Z")
+#: Half-pairs cannot be written in UTF-8, and NUL is not allowed in mail at all.
+_UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """Everything that a mail's bytes are made of. Addresses are bare and ASCII, names and texts any Unicode."""
+
+    message_id: str  # of the ledger; Message-ID derives from it and never changes
+    sender_name: str
+    sender: str
+    recipient: str
+    reply_to: str | None
+    subject: str
+    text: str
+    html: str | None
+    date: datetime
+    unsubscribe_url: str
+    list_name: str  # shown by mail readers
+    list_label: str  # what a person leaves by unsubscribing, such as "marketing"
+    feedback: tuple[str, ...]  # campaign, step, purpose: Gmail's complaint statistics by each
+
+
+def build(letter: Letter) -> bytes:
+    """Return the letter as the bytes that go over the wire; raise RenderError for an address that could break a header."""
+    sender, recipient = _address(letter.sender), _address(letter.recipient)
+    domain = sender.rpartition("@")[2]
+    headers = [
+        ("From", f"{_phrase('From', letter.sender_name)} <{sender}>" if letter.sender_name.strip() else sender),
+        ("To", recipient),
+        *([("Reply-To", _address(letter.reply_to))] if letter.reply_to else []),
+        ("Subject", _unstructured("Subject", letter.subject)),
+        ("Date", format_datetime(letter.date)),
+        ("Message-ID", f"<{_token(letter.message_id)}@{domain}>"),
+        # RFC 2369 and RFC 8058: both headers, and the address whole.
+        ("List-Unsubscribe", f"<{_url(letter.unsubscribe_url)}>"),
+        ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
+        ("List-Id", f"{_phrase('List-Id', letter.list_name)} <{_token(letter.list_label)}.{domain}>"),
+        # RFC 3834 section 5: sent by a program at its own time, marketing and service alike; automatic answers stay away.
+        ("Auto-Submitted", "auto-generated"),
+        ("Feedback-ID", _feedback(letter.feedback, domain)),
+        ("MIME-Version", "1.0"),
+    ]
+    head = "".join(f"{name}: {_checked(value)}\r\n" for name, value in headers).encode("ascii")
+    text = _part("text/plain", letter.text)
+    if letter.html is None:
+        return head + text
+    # "=_" occurs neither in base64 nor in quoted-printable (RFC 2045 section 6.7).
+    boundary = f"=_{letter.message_id.replace('-', '')}"
+    edge = f"--{boundary}".encode()
+    return b"".join(
+        (
+            head,
+            f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n\r\n'.encode(),
+            *(edge, b"\r\n", text, b"\r\n"),
+            *(edge, b"\r\n", _part("text/html", letter.html), b"\r\n"),
+            *(edge, b"--\r\n"),
+        )
+    )
+
+
+def single_line(value: str) -> str:
+    """Return a header's text on one line: control characters and white space folded into single spaces."""
+    return " ".join(_CONTROLS.sub(" ", value).split())
+
+
+def _part(kind: str, content: str) -> bytes:
+    """Return one body part with its headers, in whichever of quoted-printable and base64 is shorter."""
+    normalised = _UNWRITABLE.sub("\ufffd", content).replace("\r\n", "\n").replace("\r", "\n").rstrip("\n") + "\n"
+    raw = normalised.replace("\n", "\r\n").encode("utf-8")
+    escapes = len(raw) - len(raw.translate(None, _NEEDS_ESCAPE))
+    if 2 * escapes < len(raw) / 3:
+        encoding, body = "quoted-printable", binascii.b2a_qp(raw, quotetabs=False, istext=True)
+    else:
+        encoding, body = "base64", _base64_lines(raw)
+    return f'Content-Type: {kind}; charset="utf-8"\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n'.encode() + body
+
+
+_NEEDS_ESCAPE = bytes([*range(9), 11, 12, *range(14, 32), ord("="), *range(127, 256)])
+
+
+def _base64_lines(raw: bytes) -> bytes:
+    encoded = b64encode(raw)
+    return b"".join(encoded[start : start + _LINE] + b"\r\n" for start in range(0, len(encoded), _LINE))
+
+
+def _unstructured(name: str, value: str) -> str:
+    """Return a header's text, folded; as encoded-words (RFC 2047) when it is not plain ASCII that fits."""
+    text = single_line(value)
+    room = _LINE - len(name) - 2
+    if not text.isascii() or "=?" in text or max(map(len, text.split(" "))) > room:
+        return _encoded_words(text, room)
+    lines = [""]
+    for word in text.split(" "):
+        limit = room if len(lines) == 1 else _LINE - 1
+        if lines[-1] and len(lines[-1]) + 1 + len(word) > limit:
+            lines.append(word)
+        else:
+            lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
+    return "\r\n ".join(lines)
+
+
+def _phrase(name: str, value: str) -> str:
+    """Return a display name: as it is, quoted, or as encoded-words (RFC 5322 section 3.2.5)."""
+    text = single_line(value)
+    room = _LINE - len(name) - 2
+    if not text.isascii() or "=?" in text or len(text) > room - 4:
+        return _encoded_words(text, room) + "\r\n"  # what follows begins a line of its own
+    if _ATOMS.match(text):
+        return text
+    return '"' + text.replace("\\", r"\\").replace('"', r"\"") + '"'
+
+
+def _encoded_words(text: str, room: int) -> str:
+    """Return base64 encoded-words of at most 75 characters, each of whole characters, one to a line."""
+    words: list[str] = []
+    chunk = b""
+    for character in text:
+        encoded = character.encode("utf-8")
+        limit = (min(room, 75) if not words else 75) - len("=?utf-8?b??=")
+        if 4 * -(-(len(chunk) + len(encoded)) // 3) > limit:
+            words.append(f"=?utf-8?b?{b64encode(chunk).decode('ascii')}?=")
+            chunk = b""
+        chunk += encoded
+    words.append(f"=?utf-8?b?{b64encode(chunk).decode('ascii')}?=")
+    return "\r\n ".join(words)
+
+
+def _feedback(parts: tuple[str, ...], domain: str) -> str:
+    """Return Gmail's Feedback-ID: up to three names of ours, then the sender's, 5 to 15 characters and always the same."""
+    names = [re.sub(r"[^A-Za-z0-9_.-]", "-", part)[:40] for part in parts[:3]]
+    sender = re.sub(r"[^a-z0-9]", "", domain.lower())[:15].ljust(5, "0")
+    return ":".join((*names, sender))
+
+
+def _address(value: str) -> str:
+    if not _ADDRESS.match(value) or len(value) > 254:
+        raise RenderError("an e-mail address cannot be written in a header", "correct the address, and import it again")
+    return value
+
+
+def _token(value: str) -> str:
+    if not _TOKEN.match(value):
+        raise RenderError(f"{value!r} cannot be part of a header", "use letters, digits, dots, hyphens and underscores")
+    return value
+
+
+def _url(value: str) -> str:
+    if not re.fullmatch(r"[!-;=?-~]+", value) or len(value) > _LONGEST_LINE - len("List-Unsubscribe: <>"):
+        raise RenderError("the unsubscribe address cannot be written in a header", "look at web.public_url in config.toml")
+    return value
+
+
+def _checked(value: str) -> str:
+    """Return a finished header value; the last line of defence against a line break that begins another header."""
+    if any(not line.isascii() or not line.isprintable() or not line.strip() for line in value.split("\r\n ")):
+        raise RenderError("a header holds a line break or a control character", "look at names and subject")
+    return value

@@ -1,0 +1,1 @@
+"""Gateways hand messages to the world: plugins by entry point, the built-in ones too."""

@@ -1,0 +1,18 @@
+"""Bring customers, orders and events in from files and from the JSON API."""
+
+from winback.importers.mapping import ImportMap, load_map, shipped_maps
+from winback.importers.result import ImportResult, ImportSettings, Kind, Progress, RowProblem
+from winback.importers.run import import_file, write_rows
+
+__all__ = [
+    "ImportMap",
+    "ImportResult",
+    "ImportSettings",
+    "Kind",
+    "Progress",
+    "RowProblem",
+    "import_file",
+    "load_map",
+    "shipped_maps",
+    "write_rows",
+]

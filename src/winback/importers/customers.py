@@ -1,0 +1,169 @@
+"""Read customers: a row is refused only when it has no id; whatever else cannot be read is left out with a warning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from winback.addresses import is_zone, normalise_phone, zone_of_phone
+from winback.errors import AddressError, InputError
+from winback.importers.reading import Cell, Reading, RowReader, own_id
+from winback.importers.result import Kind
+from winback.importers.staging import staged_consents, staged_customers
+from winback.importers.values import Birthdays, CellError, parse_country, parse_flag, parse_locale, parse_text
+
+#: The columns of the customer's row that the file fills directly, in the staging table's order.
+PLAIN = ("first_name", "last_name", "locale", "country", "city", "zone")
+
+_CONSENTS = tuple(f"{channel}_{purpose}" for channel in ("email", "sms") for purpose in ("marketing", "service"))
+
+_STAGED = (
+    *("line", "external_id", "email", "phone", "email_hash", "phone_hash", *PLAIN, "phone_zone"),
+    *("birth_year", "birth_month", "birth_day", "attributes", "cleared", "weight"),
+)
+
+#: Birthdays on 1 January past this share are rather a form's default than birthdays.
+_SPIKE = 0.03
+_SPIKE_LEAST = 20
+
+
+class CustomerReader(RowReader):
+    """Read rows of customers."""
+
+    kind = Kind.CUSTOMERS
+
+    def __init__(self, reading: Reading, header: Sequence[str] | None) -> None:
+        super().__init__(reading, header)
+        self._customers = reading.loader(staged_customers, _STAGED)
+        self._consents = reading.loader(
+            staged_consents, ("line", "channel", "purpose", "granted", "at", "source", "wording")
+        )  # fmt: skip
+
+    def prepare(self) -> None:
+        """Make the readers of the columns."""
+        chosen = self.reading.map
+        self._birthdays = Birthdays(self.reading.settings.region, chosen.birthday or chosen.date, self.reading.today)
+        self._readers: dict[str, Callable[[Any], Any]] = {
+            "email": self.address,
+            "phone": parse_text(100),
+            "name": parse_text(400),
+            "first_name": parse_text(200),
+            "last_name": parse_text(200),
+            "city": parse_text(200),
+            "locale": parse_locale,
+            "country": parse_country,
+            "zone": _zone,
+            "birthday": self._birthdays.parse,
+            "consent_at": self._consent_at,
+            "consent_source": parse_text(100),
+            "consent_wording": parse_text(100),
+            **dict.fromkeys(_CONSENTS, parse_flag),
+        }
+
+    def cell(self, name: str) -> Cell:
+        """Return how one of our columns is read."""
+        if name == "customer_id":
+            return own_id(self.kind)
+        free = self.free_cell(name)
+        return free or Cell(name, self._readers[name])
+
+    def check_columns(self, columns: Sequence[str]) -> None:
+        """Need an id, or an e-mail address that stands for one."""
+        if not {"customer_id", "email"} & set(columns):
+            raise InputError(
+                "no column of the file is the customer's id",
+                f"say which one: --map customer_id=…; its columns are: {', '.join(self.header or ())}",
+            )
+
+    def stage(self, line: int, cells: dict[str, Any], raw: Any) -> None:
+        """Write a customer and what they allowed into the staging tables."""
+        email = cells.get("email")
+        external_id = cells.get("customer_id")
+        if external_id is None:
+            # A plain list of addresses has no ids: there the address is the id.
+            if "customer_id" in self.columns or email is None:
+                raise CellError(
+                    "customer_id is empty" if "customer_id" in self.columns or self.header is None else "email is empty"
+                )
+            external_id = email
+        email_hash = self.hashed(email) if email is not None else None
+        phone = self._phone(line, cells, raw)
+        phone_hash = self.hashed(phone) if phone is not None else None
+        if self.is_erased(external_id, email_hash, phone_hash):
+            self.pass_erased()
+            return
+        first, last = _names(cells)
+        year, month, day = cells.get("birthday", (None, None, None))
+        attributes = self.free_values(cells)
+        get = cells.get
+        self._customers.add((
+            line, external_id, email, phone, email_hash, phone_hash,
+            first, last, get("locale"), get("country"), get("city"), get("zone"), zone_of_phone(phone) if phone else None,
+            year, month, day, attributes, _cleared(get("cleared")), 1,
+        ))  # fmt: skip
+        for name in _CONSENTS:
+            if name in cells:
+                channel, _, purpose = name.partition("_")
+                source = get("consent_source") or self.reading.source
+                self._consents.add((
+                    line, channel, purpose, cells[name], get("consent_at"), source[:100], get("consent_wording"),
+                ))  # fmt: skip
+
+    def _phone(self, line: int, cells: dict[str, Any], raw: Any) -> str | None:
+        """Return the number in E.164; a national one is of the customer's country, else of the shop's."""
+        text = cells.get("phone")
+        if text is None:
+            return None
+        try:
+            return normalise_phone(text, cells.get("country") or self.reading.settings.region)
+        except AddressError as error:
+            self.warn(line, "phone is not a phone number", str(error), raw)
+            return None
+
+    def _consent_at(self, text: str) -> Any:
+        moment = self.moments.moment(text)
+        # A date ahead of us would outweigh every later no.
+        if moment > self.reading.now:
+            raise CellError("in the future", repr(text))
+        return self.reading.bind(moment)
+
+    def finish(self) -> None:
+        """Write what is still held back."""
+        self._customers.flush()
+        self._consents.flush()
+
+    def notes(self) -> list[str]:
+        """Tell of placeholder birthdays and of a spike on 1 January."""
+        found = self._birthdays
+        notes = []
+        if found.sentinels:
+            notes.append(f"{found.sentinels} birthdays are placeholders (such as 1900-01-01) and were left out")
+        if found.first_of_january >= max(_SPIKE_LEAST, _SPIKE * found.read):
+            notes.append(f"{found.first_of_january} of {found.read} birthdays are on 1 January: perhaps a form's default")
+        return notes
+
+
+def _zone(text: str) -> str:
+    if not is_zone(text):
+        raise CellError("not a time zone", f"{text!r}; use an IANA name, like Europe/Berlin")
+    return text
+
+
+def _names(cells: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Return first and last name; a column with both is split at the comma (`Miller, Ann`), else after the first word."""
+    first, last, both = cells.get("first_name"), cells.get("last_name"), cells.get("name")
+    if both is None or first is not None or last is not None:
+        return first, last
+    if "," in both:
+        family, _, given = both.partition(",")
+        return given.strip()[:200] or None, family.strip()[:200] or None
+    given, _, family = both.partition(" ")
+    return given[:200], family.strip()[:200] or None
+
+
+def _cleared(listed: str | None) -> str | None:
+    """Return the emptied columns by the names of the customer's row."""
+    if listed is None:
+        return None
+    listed = listed.replace(",name,", ",first_name,,last_name,").replace(",birthday,", ",birth_year,,birth_month,,birth_day,")
+    return listed.replace(",email,", ",email,,email_hash,").replace(",phone,", ",phone,,phone_hash,")

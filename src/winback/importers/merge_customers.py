@@ -1,0 +1,163 @@
+"""Merge staged customers and what they allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Subquery, and_, case, func, insert, literal, or_, select, update
+
+from winback.addresses import zone_of_phone
+from winback.importers.merging import Merge, Merged, count_rows, find_targets, fold_repeats, joined_objects, kept, note_changed
+from winback.importers.staging import changed, index, staged_consents, staged_customers
+from winback.store import Json, consents, customers
+
+_PLAIN = (
+    *("email", "phone", "email_hash", "phone_hash", "first_name", "last_name", "locale", "country", "city", "zone"),
+    *("birth_year", "birth_month", "birth_day"),
+)
+
+
+def merge_customers(merge: Merge) -> Merged:
+    """Insert and update customers; take over what the file says of consent where that weakens nothing."""
+    connection, done, s = merge.connection, Merged(), staged_customers
+    index(connection, s, "external_id")
+    index(connection, staged_consents, "line")
+    fold_repeats(merge, s, _move_consents)
+    find_targets(connection, s, customers)
+    merged = _merged(merge)
+    note_changed(connection, s, customers, merged, objects=("attributes",))
+    new = count_rows(connection, s, s.c.target_id.is_(None))
+    connection.execute(
+        update(customers)
+        .where(customers.c.id == s.c.target_id, customers.c.id.in_(select(changed.c.id)))
+        .values(**merged, updated_at=merge.moment)
+    )
+    _settle_zones(merge)
+    known = connection.scalar(select(func.max(customers.c.id))) or 0
+    _insert(merge)
+    find_targets(connection, s, customers)
+    kept_noes = _take_consents(merge, known)
+    if kept_noes:
+        done.notes.append(
+            f"{kept_noes} times the file says yes where the person said no: the no stays (a later consent_at would count)"
+        )
+    done.inserted, done.customers_created = new, new
+    done.updated = count_rows(connection, s, s.c.target_id.in_(select(changed.c.id)))
+    done.unchanged = count_rows(connection, s) - done.inserted - done.updated
+    return done
+
+
+def _move_consents(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Hand the consents of repeated rows to the last one; which of them counts is decided later."""
+    numbers = [row["line"] for row in rows]
+    connection.execute(update(staged_consents).where(staged_consents.c.line.in_(numbers)).values(line=numbers[-1]))
+
+
+def _merged(merge: Merge) -> dict[str, ColumnElement[Any]]:
+    """Return SQL for each column of a known customer after the merge."""
+    s, c = staged_customers, customers
+    merged: dict[str, ColumnElement[Any]] = {name: kept(merge, s, name, c.c[name]) for name in _PLAIN}
+    # A birthday is one value: a row that brings month and day without a year takes the old year away.
+    merged["birth_year"] = case((s.c.birth_month.is_not(None), s.c.birth_year), else_=merged["birth_year"])
+    merged["attributes"] = joined_objects(merge.connection, c.c.attributes, s.c.attributes)
+    merged["local_zone"] = case(
+        (merged["zone"].is_not(None), merged["zone"]),
+        (s.c.phone.is_not(None), func.coalesce(s.c.phone_zone, literal(merge.settings.zone))),
+        (merged["phone"].is_(None), literal(merge.settings.zone)),
+        else_=c.c.local_zone,
+    )
+    return merged
+
+
+def _settle_zones(merge: Merge) -> None:
+    """Find the zone by the phone number for customers whose own zone the file took away: only the number itself tells it."""
+    if not merge.clears:
+        return
+    s = staged_customers
+    rows = merge.connection.execute(
+        select(customers.c.id, customers.c.phone)
+        .join(s, s.c.target_id == customers.c.id)
+        .where(s.c.cleared.contains(",zone,", autoescape=True), customers.c.phone.is_not(None))
+    ).all()
+    for customer_id, phone in rows:
+        zone = zone_of_phone(phone) or merge.settings.zone
+        merge.connection.execute(update(customers).where(customers.c.id == customer_id).values(local_zone=zone))
+
+
+def _insert(merge: Merge) -> None:
+    s = staged_customers
+    columns = ["external_id", *_PLAIN, "attributes", "local_zone", "created_at", "updated_at"]
+    rows = (
+        select(
+            s.c.external_id,
+            *(s.c[name] for name in _PLAIN),
+            joined_objects(merge.connection, literal({}, Json), s.c.attributes),
+            func.coalesce(s.c.zone, s.c.phone_zone, literal(merge.settings.zone)),
+            merge.moment,
+            merge.moment,
+        )
+        .where(s.c.target_id.is_(None))
+        .order_by(s.c.line)
+    )
+    merge.connection.execute(insert(customers).from_select(columns, rows))
+
+
+def _take_consents(merge: Merge, last_known: int) -> int:
+    """Write the file's answers into the log where they may count, and set the consent in force; return how many yeses may not.
+
+    A first answer is taken. A no is taken over a yes unless the file dates it before that yes. A yes is taken over a no only
+    when the file dates it after that no. `last_known` is the highest id of the customers that were there before.
+    """
+    connection, refused = merge.connection, 0
+    given = connection.execute(select(staged_consents.c.channel, staged_consents.c.purpose).distinct()).all()
+    for channel, purpose in given:
+        answer, column = _answers(merge, channel, purpose), customers.c[f"{channel}_{purpose}"]
+        own = and_(consents.c.customer_id == customers.c.id, consents.c.channel == channel, consents.c.purpose == purpose)
+        since = select(func.max(consents.c.at)).where(own).scalar_subquery()
+        is_later = and_(since.is_not(None), answer.c.at.is_not(None), answer.c.at > since)
+        is_earlier = and_(since.is_not(None), answer.c.at.is_not(None), answer.c.at < since)
+        turns_no = and_(column.is_(True), answer.c.granted.is_(False))
+        turns_yes = and_(column.is_(False), answer.c.granted.is_(True))
+        counts = or_(column.is_(None), and_(turns_no, ~is_earlier), and_(turns_yes, is_later))
+        people = customers.join(answer, answer.c.target_id == customers.c.id)
+        refused += connection.scalar(select(func.count()).select_from(people).where(turns_yes, ~is_later)) or 0
+        altered = select(customers.c.id).select_from(people).where(counts, customers.c.id <= last_known)
+        connection.execute(
+            insert(changed).from_select(["id"], altered.where(customers.c.id.not_in(select(changed.c.id))))
+        )  # fmt: skip
+        entry = select(
+            customers.c.id, literal(channel), literal(purpose), answer.c.granted,
+            func.coalesce(answer.c.at, merge.moment), answer.c.source, answer.c.wording,
+        )  # fmt: skip
+        connection.execute(
+            insert(consents).from_select(
+                ["customer_id", "channel", "purpose", "granted", "at", "source", "wording"],
+                entry.select_from(people).where(counts).order_by(answer.c.line),
+            )
+        )
+        newest = (
+            select(consents.c.granted).where(own).order_by(consents.c.at.desc(), consents.c.id.desc()).limit(1).scalar_subquery()
+        )
+        connection.execute(
+            update(customers)
+            .where(customers.c.id.in_(select(answer.c.target_id)), column.is_distinct_from(newest))
+            .values({column.name: newest, "updated_at": merge.moment})
+        )
+    return refused
+
+
+def _answers(merge: Merge, channel: str, purpose: str) -> Subquery:
+    """Return each customer's one answer: the latest of the file, an undated one being of today; at the same time a no."""
+    a, s = staged_consents, staged_customers
+    place = func.row_number().over(
+        partition_by=s.c.target_id,
+        order_by=(func.coalesce(a.c.at, merge.moment).desc(), a.c.granted, a.c.line.desc()),
+    )
+    ranked = (
+        select(s.c.target_id, a.c.line, a.c.granted, a.c.at, a.c.source, a.c.wording, place.label("place"))
+        .join(s, s.c.line == a.c.line)
+        .where(a.c.channel == channel, a.c.purpose == purpose)
+        .subquery()
+    )
+    return select(ranked).where(ranked.c.place == 1).subquery()

@@ -1,0 +1,233 @@
+"""Bring staged rows into the database in a handful of statements whatever their number; what kinds of rows have in common."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    String,
+    Table,
+    and_,
+    case,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
+
+from winback.importers.result import ImportSettings
+from winback.importers.staging import changed
+from winback.importers.tally import Tally
+from winback.store import Json, UtcDateTime, customers
+
+#: How many repeated ids are merged at a time.
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Merge:
+    """What the merge of a kind is given."""
+
+    connection: Connection
+    settings: ImportSettings
+    now: datetime
+    tally: Tally
+    numbered: bool = False  # ids end in a number that is still to be added
+    clears: bool = False  # some rows empty columns
+    line_mode: bool = False  # one row of the file is one line of an order
+
+    @property
+    def moment(self) -> ColumnElement[datetime]:
+        """Return the import's moment for SQL."""
+        return literal(self.now, UtcDateTime())
+
+
+@dataclass
+class Merged:
+    """What the merge of a kind did, in rows of the file."""
+
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    customers_created: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    def count(self, connection: Connection, staged: Table) -> None:
+        """Count the staged rows once targets and changes are known, and nothing is merged yet."""
+        self.inserted = count_rows(connection, staged, staged.c.target_id.is_(None))
+        self.updated = count_rows(connection, staged, staged.c.target_id.in_(select(changed.c.id)))
+        rest = and_(staged.c.target_id.is_not(None), staged.c.target_id.not_in(select(changed.c.id)))
+        self.unchanged = count_rows(connection, staged, rest)
+
+
+def count_rows(connection: Connection, staged: Table, *which: ColumnElement[bool]) -> int:
+    """Return how many rows of the file went into these staged rows."""
+    return connection.scalar(select(func.coalesce(func.sum(staged.c.weight), 0)).where(*which)) or 0
+
+
+def number_ids(connection: Connection, staged: Table) -> None:
+    """Add each row's number among the rows of the same id, in the file's order: so a source without ids gets stable ones."""
+    place = func.row_number().over(partition_by=staged.c.external_id, order_by=staged.c.line)
+    numbered = select(staged.c.line, place.label("number")).subquery()
+    connection.execute(
+        update(staged)
+        .where(staged.c.line == numbered.c.line)
+        .values(external_id=staged.c.external_id + cast(numbered.c.number, String))
+    )
+
+
+def merge_values(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """Merge a later row of the same record into an earlier one: what the later one says counts, what it leaves empty stays."""
+    cleared = [name for name in (second.get("cleared") or "").split(",") if name]
+    for name in cleared:
+        if name in first:
+            first[name] = None
+    for name, value in second.items():
+        if name == "weight":
+            first[name] += value
+        elif name == "has_lines":
+            first[name] = first[name] or value
+        elif name in {"attributes", "properties"} and first[name] and value:
+            both = [json.loads(each) if isinstance(each, str) else each for each in (first[name], value)]
+            joined = both[0] | both[1]
+            first[name] = json.dumps(joined, sort_keys=True) if isinstance(value, str) else joined
+        elif name == "cleared":
+            earlier = [each for each in (first[name] or "").split(",") if each and second.get(each) is None]
+            both_cleared = {*earlier, *cleared}
+            first[name] = "".join(f",{each}," for each in sorted(both_cleared)) or None
+        elif name == "line" or value is not None:
+            first[name] = value
+
+
+def fold_repeats(
+    merge: Merge, staged: Table, follow: Callable[[Connection, Sequence[dict[str, Any]]], None] | None = None
+) -> None:
+    """Merge rows that have the same id into the last of them, as if they had been imported one after the other.
+
+    `follow` takes the rows of one record, in order, and hands what hangs on them to the last one. Except in line mode, where
+    every row adds something, the earlier rows count as unchanged.
+    """
+    connection, last = merge.connection, ""
+    while True:
+        repeated = connection.scalars(
+            select(staged.c.external_id)
+            .where(staged.c.external_id > last)
+            .group_by(staged.c.external_id)
+            .having(func.count() > 1)
+            .order_by(staged.c.external_id)
+            .limit(_BATCH)
+        ).all()
+        if not repeated:
+            return
+        last = repeated[-1]
+        rows = connection.execute(
+            select(staged).where(staged.c.external_id.in_(repeated)).order_by(staged.c.external_id, staged.c.line)
+        ).mappings()
+        for _, group in groupby(rows.all(), key=lambda row: row["external_id"]):
+            record, *later = (dict(row) for row in group)
+            same = [record.copy(), *later]
+            for row in later:
+                merge_values(record, row)
+            if follow is not None:
+                follow(connection, same)
+            if not merge.line_mode:
+                merge.tally.unchanged += record["weight"] - 1
+                merge.tally.notes["rows repeat an id of the same file: the last one counts"] += record["weight"] - 1
+                record["weight"] = 1
+            gone = [row["line"] for row in same[:-1]]
+            connection.execute(delete(staged).where(staged.c.line.in_(gone)))
+            connection.execute(update(staged).where(staged.c.line == record["line"]).values(record))
+
+
+def find_targets(connection: Connection, staged: Table, known: Table) -> None:
+    """Find the row of the database that each staged row is about."""
+    target = select(known.c.id).where(known.c.external_id == staged.c.external_id).scalar_subquery()
+    connection.execute(update(staged).where(staged.c.target_id.is_(None)).values(target_id=target))
+
+
+def find_customers(merge: Merge, staged: Table) -> int:
+    """Find each row's customer, by id or else by e-mail address; create those that are not there. Return how many were."""
+    connection = merge.connection
+    by_address = (
+        select(customers.c.external_id)
+        .where(customers.c.email_hash == staged.c.email_hash, customers.c.erased_at.is_(None))
+        .order_by(customers.c.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    unnamed = staged.c.customer.is_(None) & staged.c.email.is_not(None)
+    if connection.scalar(select(exists().where(unnamed))):
+        connection.execute(update(staged).where(unnamed).values(customer=func.coalesce(by_address, staged.c.email)))
+    columns = ["external_id", "email", "email_hash", "local_zone", "attributes", "created_at", "updated_at"]
+    absent = (
+        select(
+            staged.c.customer,
+            func.min(staged.c.email),
+            # Of one customer's several addresses in the file, the hash must be that of the address that is kept.
+            case((func.count(staged.c.email.distinct()) == 1, func.min(staged.c.email_hash)), else_=null()),
+            literal(merge.settings.zone),
+            literal({}, Json),
+            merge.moment,
+            merge.moment,
+        )
+        .where(staged.c.customer.is_not(None), ~exists().where(customers.c.external_id == staged.c.customer))
+        .group_by(staged.c.customer)
+        .order_by(func.min(staged.c.line))
+    )
+    created = connection.execute(insert(customers).from_select(columns, absent)).rowcount
+    own = select(customers.c.id).where(customers.c.external_id == staged.c.customer).scalar_subquery()
+    connection.execute(update(staged).values(customer_id=own))
+    return created
+
+
+def kept(merge: Merge, staged: FromClause, name: str, current: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return SQL for a column after the merge: what the row says, else what was there, or nothing where the row empties it."""
+    value: ColumnElement[Any] = func.coalesce(staged.c[name], current)
+    if merge.clears:
+        value = case((staged.c.cleared.contains(f",{name},", autoescape=True), null()), else_=value)
+    return value
+
+
+def joined_objects(connection: Connection, current: ColumnElement[Any], added: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return SQL for an object with another one's keys put over its own; keys that are null go.
+
+    Values are never objects themselves (reading.py refuses them), so that RFC 7396 on SQLite and `||` on PostgreSQL agree.
+    """
+    if connection.dialect.name == "sqlite":
+        return func.json_patch(current, func.coalesce(added, "{}"), type_=String)
+    return func.jsonb_strip_nulls(current.op("||")(func.coalesce(added, literal({}, Json))), type_=Json)
+
+
+def plain_object(connection: Connection, current: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return SQL for a stored object in the spelling that `joined_objects` gives."""
+    return func.json(current, type_=String) if connection.dialect.name == "sqlite" else current
+
+
+def note_changed(
+    connection: Connection,
+    staged: Table,
+    known: Table,
+    merged: dict[str, ColumnElement[Any]],
+    objects: Sequence[str] = (),
+) -> None:
+    """Write down the rows of the database that would differ after the merge."""
+    differs = [
+        value.is_distinct_from(plain_object(connection, known.c[name]) if name in objects else known.c[name])
+        for name, value in merged.items()
+    ]
+    rows = select(known.c.id).join(staged, staged.c.target_id == known.c.id).where(or_(*differs))
+    connection.execute(insert(changed).from_select(["id"], rows))

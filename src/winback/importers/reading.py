@@ -1,0 +1,378 @@
+"""Make of each row of a file the values of our columns; what kinds of rows have in common."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from operator import itemgetter
+from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Table
+
+from winback.addresses import hash_address, is_zone, normalise_email
+from winback.errors import AddressError, InputError
+from winback.importers.files import Unreadable, raw_text
+from winback.importers.mapping import FREE, ID, ImportMap, resolve_columns, template_parts
+from winback.importers.result import ImportSettings, Kind
+from winback.importers.staging import Loader
+from winback.importers.tally import Tally
+from winback.importers.values import EMPTY, Amounts, CellError, Moments, parse_flag, parse_text
+from winback.store.erasure import erased_id
+
+#: A key that a JSON object does not have; None is a value that it has and that is to be emptied.
+_ABSENT = object()
+
+#: An attribute of a CSV file that is a number: not 007, which is a name that looks like one.
+_ATTRIBUTE_LIMIT = 10_000
+_NUMBERS = frozenset("0123456789.-")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the readers of all kinds are given."""
+
+    settings: ImportSettings
+    map: ImportMap
+    now: datetime
+    source: str  # for the consent log: import:FILE, api
+    delimiter: str | None
+    bind: Callable[[datetime], Any]
+    erased_ids: frozenset[str]
+    erased_hashes: frozenset[str]
+    tally: Tally
+    loader: Callable[[Table, Sequence[str]], Loader]
+
+    @property
+    def zone(self) -> str:
+        """Return the zone of moments without an offset; raise InputError for one that does not exist."""
+        zone = self.map.zone or self.settings.zone
+        if not is_zone(zone):
+            raise InputError(f"{zone!r} is not a time zone", "use an IANA name, like Europe/Berlin")
+        return zone
+
+    @property
+    def today(self) -> date:
+        """Return the shop's present day."""
+        return self.now.astimezone(ZoneInfo(self.settings.zone)).date()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """How one of our columns is read; a bad `hard` one refuses the whole row, another is left out with a warning."""
+
+    name: str
+    read: Callable[[Any], Any]
+    hard: bool = False
+    takes: type | tuple[type, ...] = ()  # of JSON values that are handed over as they are: objects, lists
+
+
+class RowReader(ABC):
+    """Read rows of one kind into the staging tables."""
+
+    kind: ClassVar[Kind]
+
+    def __init__(self, reading: Reading, header: Sequence[str] | None) -> None:
+        self.reading = reading
+        self.tally = reading.tally
+        self.moments = Moments(reading.zone, reading.settings.region, reading.map.date, reading.bind)
+        self.amounts = Amounts(
+            decimal=reading.map.decimal, minor=reading.map.amounts == "minor", rounded=reading.map.round
+        )  # fmt: skip
+        self.prepare()
+        self.clears = False  # whether any row empties a column
+        self.header = header
+        self._clear_empty = reading.map.empty == "clear"
+        self._plans: dict[tuple[str, ...], tuple[list[Cell], Callable[[Any], Sequence[Any]]]] = {}
+        self._constants = self._read_constants()
+        self._ids = [(ours, *self._template(template)) for ours, template in reading.map.ids.items()]
+        if header is not None:
+            self._fixed: tuple[list[Cell], Callable[[Any], Sequence[Any]]] | None = self._plan(tuple(header), indexed=True)
+            self.columns = [cell.name for cell in self._fixed[0]] + list(self._constants) + list(reading.map.ids)
+            self.check_columns(self.columns)
+        else:
+            self._fixed = None
+            self.columns = []
+
+    def prepare(self) -> None:  # noqa: B027 - most kinds prepare nothing
+        """Make what `cell` needs."""
+
+    @abstractmethod
+    def cell(self, name: str) -> Cell:
+        """Return how one of our columns is read."""
+
+    @abstractmethod
+    def stage(self, line: int, cells: dict[str, Any], raw: Any) -> None:
+        """Write one row's values into the staging tables, or refuse it by raising CellError."""
+
+    @abstractmethod
+    def check_columns(self, columns: Sequence[str]) -> None:
+        """Raise InputError when a file with these columns of ours cannot be imported."""
+
+    def finish(self) -> None:  # noqa: B027 - most kinds hold nothing back
+        """Write what is still held back."""
+
+    def notes(self) -> list[str]:
+        """Return what a person should know of the file as a whole."""
+        return []
+
+    def read(self, line: int, raw: Any) -> None:
+        """Read one row: stage it, or refuse it with its reason."""
+        self.tally.rows += 1
+        if raw.__class__ is Unreadable:
+            self.tally.reject(line, raw.reason, "", raw.raw)
+            return
+        try:
+            self.stage(line, self._cells(line, raw), raw)
+        except CellError as error:
+            self.tally.reject(line, error.reason, error.detail, raw_text(raw, self.reading.delimiter))
+
+    def warn(self, line: int, reason: str, detail: str, raw: Any) -> None:
+        """Note a value that is left out of a row that is kept."""
+        self.tally.warn(line, reason, detail, raw_text(raw, self.reading.delimiter))
+
+    def _cells(self, line: int, raw: Any) -> dict[str, Any]:
+        cells, pick = self._fixed or self._plan_of_object(raw)
+        found = self._constants.copy()
+        cleared = None
+        for cell, value in zip(cells, pick(raw), strict=True):
+            given = value
+            if given.__class__ is str:
+                given = given.strip()
+                if given in EMPTY:
+                    if self._clear_empty:
+                        cleared = f"{cleared or ','}{cell.name},"
+                    continue
+            elif given is _ABSENT:
+                continue
+            elif given is None:
+                cleared = f"{cleared or ','}{cell.name},"
+                continue
+            elif not isinstance(given, cell.takes):
+                given = _text_of(given, cell)
+            try:
+                read = cell.read(given)
+            except CellError as error:
+                reason = f"{cell.name} is {error.reason}" if not error.reason.startswith("has") else f"{cell.name} {error.reason}"
+                if cell.hard:
+                    raise CellError(reason, error.detail) from None
+                self.warn(line, reason, error.detail, raw)
+                continue
+            if read is not None:
+                found[cell.name] = read
+        for ours, names, build in self._ids:
+            made = build(raw)
+            if made is None:
+                raise CellError(f"{ours} cannot be made: {' or '.join(names)} is empty")
+            found[ours] = made
+        if cleared:
+            found["cleared"] = cleared
+            self.clears = True
+        return found
+
+    def _plan_of_object(self, raw: dict[str, Any]) -> tuple[list[Cell], Callable[[Any], Sequence[Any]]]:
+        keys = tuple(raw)
+        plan = self._plans.get(keys)
+        if plan is None:
+            if len(self._plans) > 1000:
+                self._plans.clear()
+            plan = self._plans[keys] = self._plan(keys, indexed=False)
+        return plan
+
+    def _plan(self, keys: tuple[str, ...], *, indexed: bool) -> tuple[list[Cell], Callable[[Any], Sequence[Any]]]:
+        chosen = self.reading.map
+        if indexed:
+            columns = resolve_columns(self.kind, chosen, keys)
+        else:
+            # An object may lack any key, and a mapped one may lie deeper: "customer.email".
+            present = {ours: theirs for ours, theirs in chosen.columns.items() if theirs in keys}
+            deeper = {ours: theirs for ours, theirs in chosen.columns.items() if theirs not in keys}
+            columns = resolve_columns(self.kind, chosen.model_copy(update={"columns": present}), keys)
+            free = FREE[self.kind]
+            columns |= {name: name for name in (free, "lines") if name in keys and chosen.guess and name not in columns}
+            columns = {ours: theirs for ours, theirs in columns.items() if ours not in deeper} | deeper
+        cells = [self.cell(ours) for ours in columns]
+        if indexed:
+            return cells, _by_index([keys.index(theirs) for theirs in columns.values()])
+        paths = list(columns.values())
+        return cells, lambda row: [_look_up(row, path) for path in paths]
+
+    def _read_constants(self) -> dict[str, Any]:
+        read = {}
+        for ours, value in self.reading.map.constants.items():
+            try:
+                read[ours] = self.cell(ours).read(str(value).lower() if isinstance(value, bool) else str(value))
+            except CellError as error:
+                raise InputError(f"constants.{ours} is {error.reason}", error.detail) from error
+        return read
+
+    def _template(self, template: str) -> tuple[list[str], Callable[[Any], str | None]]:
+        """Return the columns an id is made of, and what makes it; the number {n} is added later, when all rows are known."""
+        parts = [(literal, name) for literal, name in template_parts(template) if name != "n"]
+        last = template_parts(template)[-1]
+        shape = "".join(literal.replace("%", "%%") + ("%s" if name is not None else "") for literal, name in parts)
+        if last[1] == "n":
+            shape += last[0].replace("%", "%%")
+        names = [name for _, name in parts if name is not None]
+        if self.header is not None:
+            lacking = [name for name in names if name not in self.header]
+            if lacking:
+                raise InputError(
+                    f"ids: the file has no column {', '.join(lacking)}", f"its columns are: {', '.join(self.header)}"
+                )
+            pick = _by_index([list(self.header).index(name) for name in names])
+        else:
+
+            def pick(row: Any) -> Sequence[Any]:
+                return [_look_up(row, name) for name in names]
+
+        def build(row: Any) -> str | None:
+            values = tuple([value.strip() if value.__class__ is str else _id_part(value) for value in pick(row)])
+            return shape % values if all(values) else None
+
+        return names, build
+
+    # What several kinds need.
+
+    def address(self, text: str) -> str:
+        """Read an e-mail address."""
+        try:
+            return normalise_email(text)
+        except AddressError as error:
+            raise CellError("not an e-mail address", str(error)) from None
+
+    def hashed(self, address: str) -> str:
+        """Return the keyed hash of an address."""
+        return hash_address(address, self.reading.settings.address_key)
+
+    def is_erased(self, external_id: str | None, *hashes: str | None) -> bool:
+        """Say whether a person asked to be forgotten, by the hash of their id or of an address."""
+        known = self.reading
+        if (
+            known.erased_ids
+            and external_id is not None
+            and erased_id(external_id, known.settings.address_key) in known.erased_ids
+        ):
+            return True
+        return bool(known.erased_hashes) and any(each in known.erased_hashes for each in hashes)
+
+    def pass_erased(self) -> None:
+        """Leave a row of a forgotten person alone; nothing of it is written anywhere."""
+        self.tally.unchanged += 1
+        self.tally.notes["rows of people who asked to be forgotten were left alone"] += 1
+
+    def free_cell(self, name: str) -> Cell | None:
+        """Return how a free-form column is read: an attribute, or all of them as one object."""
+        free = FREE[self.kind]
+        if name == free:
+            return Cell(name, _attributes, takes=dict)
+        if name.startswith(f"{free}."):
+            kind = self.reading.map.types.get(name)
+            return Cell(name, _ATTRIBUTE_READERS.get(kind or "", _attribute), takes=(bool, int, float, Decimal, list))
+        return None
+
+    def free_values(self, cells: dict[str, Any]) -> str | None:
+        """Take the free-form columns out of a row's cells; return them as JSON with sorted keys, None without any."""
+        prefix = f"{FREE[self.kind]}."
+        found = dict(cells.pop(FREE[self.kind], None) or {})
+        for name in [name for name in cells if name.startswith(prefix)]:
+            found[name[len(prefix) :]] = cells.pop(name)
+        for name in (cells.get("cleared") or "").split(","):
+            if name.startswith(prefix):
+                found[name[len(prefix) :]] = None
+        return json.dumps(found, sort_keys=True) if found else None
+
+
+def own_id(kind: Kind) -> Cell:
+    """Return how a kind's own id is read."""
+    return Cell(ID[kind], parse_text(180), hard=True)
+
+
+def _by_index(places: Sequence[int]) -> Callable[[Any], Sequence[Any]]:
+    if len(places) == 1:
+        (only,) = places
+        return lambda row: (row[only],)
+    return itemgetter(*places) if places else lambda _row: ()
+
+
+def _look_up(row: Any, path: str) -> Any:
+    if path in row:
+        return row[path]
+    for part in path.split("."):
+        if not isinstance(row, dict) or part not in row:
+            return _ABSENT
+        row = row[part]
+    return row
+
+
+def _id_part(value: Any) -> str:
+    return "" if value is None or value is _ABSENT or isinstance(value, dict | list) else str(value).strip()
+
+
+def _text_of(value: Any, cell: Cell) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float | Decimal):
+        return str(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    raise CellError(f"{cell.name} is an object or a list, not a text")
+
+
+def _attributes(found: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise CellError("not an object")
+    return {
+        parse_text(100)(str(name)): _text(value) if isinstance(value, str) else None if value is None else _attribute(value)
+        for name, value in found.items()
+    }
+
+
+def _attribute(value: Any) -> Any:
+    """Return an attribute: JSON values as they are, texts of CSV files that look like numbers as numbers."""
+    if isinstance(value, str):
+        return _number_or_text(value)
+    if isinstance(value, Decimal):
+        return float(value) if value % 1 else int(value)
+    if isinstance(value, bool | int):
+        return value
+    if isinstance(value, float) and value == value and abs(value) != float("inf"):  # noqa: PLR0124 - NaN is unequal to itself
+        return value
+    if isinstance(value, list) and not any(isinstance(each, dict | list) for each in value):
+        return [None if each is None else _attribute(each) if not isinstance(each, str) else _text(each) for each in value]
+    raise CellError("neither a text, a number, a yes or no, nor a list of them")
+
+
+_text = parse_text(_ATTRIBUTE_LIMIT)
+
+
+def _number_or_text(text: str) -> Any:
+    if text in {"true", "false"}:
+        return text == "true"
+    if len(text) <= 15 and _NUMBERS.issuperset(text):
+        try:
+            return _number(text)
+        except CellError:
+            pass
+    return _text(text)
+
+
+def _number(text: Any) -> Any:
+    digits = str(text).removeprefix("-")
+    if digits.isascii() and digits.isdigit() and (digits == "0" or digits[0] != "0"):
+        return int(str(text))
+    whole, _, fraction = digits.partition(".")
+    if digits.isascii() and whole.isdigit() and fraction.isdigit() and (whole == "0" or whole[0] != "0"):
+        return float(str(text))
+    raise CellError("not a number", repr(text))
+
+
+_ATTRIBUTE_READERS: dict[str, Callable[[Any], Any]] = {
+    "text": lambda value: _text(str(value)),
+    "number": _number,
+    "flag": lambda value: value if isinstance(value, bool) else parse_flag(str(value)),
+}

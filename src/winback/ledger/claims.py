@@ -1,0 +1,74 @@
+"""Take messages that are due, so that no other dispatcher does."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select, update
+
+from winback.store import MessageState, message_history, messages
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A message that this dispatcher holds, as far as sending needs to know it."""
+
+    id: str
+    campaign: str
+    step: str
+    customer_id: int
+    enrollment_id: int
+    channel: str
+    purpose: str
+    variant: str
+    attempts: int
+    due_at: datetime
+    valid_until: datetime
+
+
+_COLUMNS = [messages.c[name] for name in Claimed.__dataclass_fields__]
+
+
+def claim(connection: Connection, *, worker: str, now: datetime, limit: int, channels: Collection[str]) -> list[Claimed]:
+    """Move up to `limit` due messages of these channels to sending, in the order in which they are due, and return them.
+
+    Commit before the first byte leaves. Two dispatchers never get the same one: on PostgreSQL they pass over each other's
+    rows, on SQLite writing transactions come one after the other.
+    """
+    due = (
+        select(messages.c.id)
+        .where(
+            messages.c.state == MessageState.PLANNED,
+            messages.c.next_attempt_at <= now,
+            messages.c.channel.in_(sorted(channels)),
+        )
+        .order_by(messages.c.next_attempt_at, messages.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        # A common table expression runs once; PostgreSQL may run a subquery again for each row, past the limit.
+        .cte("due")
+    )
+    claimed = connection.execute(
+        update(messages)
+        .where(messages.c.id.in_(select(due.c.id)), messages.c.state == MessageState.PLANNED)
+        .values(state=MessageState.SENDING, claimed_by=worker, claimed_at=now)
+        .returning(*_COLUMNS)
+    ).all()
+    if claimed:
+        connection.execute(
+            insert(message_history),
+            [
+                {
+                    "message_id": row.id,
+                    "from_state": MessageState.PLANNED,
+                    "to_state": MessageState.SENDING,
+                    "worker": worker,
+                    "at": now,
+                }
+                for row in claimed
+            ],
+        )
+    # RETURNING has no order.
+    return sorted((Claimed(*row) for row in claimed), key=lambda message: (message.due_at, message.id))

@@ -1,0 +1,26 @@
+"""Decide who gets what and when, and write it into the ledger; say why; show it beforehand."""
+
+from winback.plan.explain import Check, EnrollmentNote, Explanation, StepNote, explain
+from winback.plan.forecast import NextSend, forecast
+from winback.plan.planner import CampaignPlan, PlanResult, plan
+from winback.plan.preview import DayVolume, Person, Preview, Send, previewing
+from winback.plan.steps import StepPlan
+
+__all__ = [
+    "CampaignPlan",
+    "Check",
+    "DayVolume",
+    "EnrollmentNote",
+    "Explanation",
+    "NextSend",
+    "Person",
+    "PlanResult",
+    "Preview",
+    "Send",
+    "StepNote",
+    "StepPlan",
+    "explain",
+    "forecast",
+    "plan",
+    "previewing",
+]

@@ -1,0 +1,152 @@
+"""A campaign's audience at one moment, with the first rule that turns each person away, in the transaction's own table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Date,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    and_,
+    case,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
+
+from winback.audience import select_audience
+from winback.plan.variants import arm, held_out
+from winback.policy import Ask, RuleName, Stage, audience_context, first_failure, with_fallback
+from winback.project import Campaign, Project
+from winback.store import Id, UtcDateTime, customers, enrollments
+
+#: Passed over because the person is in the campaign for this occasion already; not a rule, since nothing is wrong.
+ALREADY = "already"
+
+_metadata = MetaData()
+
+#: The audience is asked once; the funnel, the enrollments and the preview all read the answer here.
+candidates = Table(
+    "plan_candidates",
+    _metadata,
+    Column("id", Integer, primary_key=True),
+    Column("customer_id", Id, nullable=False),
+    Column("occasion", String(200), nullable=False),
+    Column("anchor_at", UtcDateTime),
+    Column("anchor_on", Date),
+    Column("order_id", Id),
+    Column("zone", String(64), nullable=False),
+    Column("variant", String(50), nullable=False),
+    Column("held_out", Boolean, nullable=False),
+    Column("failure", String(20)),
+    prefixes=["TEMPORARY"],
+)
+
+#: When the first step is due, for each zone and anchor among the people who come in.
+slots = Table(
+    "plan_slots",
+    _metadata,
+    Column("zone", String(64), nullable=False),
+    Column("anchor_at", UtcDateTime),
+    Column("anchor_on", Date),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("due_on", Date, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+
+
+@contextmanager
+def own_tables(connection: Connection) -> Iterator[None]:
+    """Give this transaction empty tables of its own, and leave no people behind in a pooled connection."""
+    _metadata.create_all(connection, checkfirst=False)
+    yield
+    # After an error the transaction is rolled back, and the tables with it.
+    _metadata.drop_all(connection, checkfirst=False)
+
+
+def gather(connection: Connection, project: Project, campaign: Campaign, now: datetime, since: datetime) -> None:
+    """Fill `candidates` with everybody in the campaign's audience, and say of each which rule turns them away."""
+    connection.execute(candidates.delete())
+    connection.execute(slots.delete())
+    audience = select_audience(campaign.audience, audience_context(project, now, since=since)).subquery("audience")
+    key = project.key("holdout")
+    chosen = (
+        select(
+            audience.c.customer_id,
+            audience.c.occasion,
+            audience.c.anchor_at,
+            audience.c.anchor_on,
+            audience.c.order_id,
+            customers.c.local_zone,
+            arm(campaign, key, customers.c.id),
+            held_out(campaign, key, customers.c.id),
+            case(
+                (_enrolled(campaign, audience.c.occasion), literal(ALREADY, String())), else_=turned_away(project, campaign, now)
+            ),
+        )
+        .join_from(audience, customers, customers.c.id == audience.c.customer_id)
+        .order_by(audience.c.customer_id, audience.c.occasion)
+    )
+    names = [column.name for column in candidates.columns if column.name != "id"]
+    connection.execute(insert(candidates).from_select(names, chosen))
+    if campaign.limits.cooldown is not None:
+        _keep_one_occasion(connection)
+
+
+def turned_away(project: Project, campaign: Campaign, now: datetime) -> object:
+    """Return SQL for the first rule that keeps a customer out of the campaign, its first step's fallback channel considered."""
+    step = campaign.steps[0]
+    ask = Ask(
+        project=project,
+        campaign=campaign,
+        stage=Stage.ENROLL,
+        now=now,
+        step=step,
+        channel=step.channel,
+        customer=customers,
+    )
+    return with_fallback(ask, first_failure(ask))[0]
+
+
+def funnel(connection: Connection) -> dict[str, int]:
+    """Count the candidates by the rule that turned them away; `""` counts those who come in."""
+    rows = connection.execute(select(func.coalesce(candidates.c.failure, ""), func.count()).group_by(candidates.c.failure))
+    return {row[0]: row[1] for row in rows}
+
+
+def _enrolled(campaign: Campaign, occasion: object) -> object:
+    return exists().where(
+        enrollments.c.campaign == campaign.name,
+        enrollments.c.customer_id == customers.c.id,
+        enrollments.c.occasion == occasion,
+    )
+
+
+def _keep_one_occasion(connection: Connection) -> None:
+    """Let a customer with several occasions at once in by the first: the others fall into its cooldown."""
+    first = candidates.alias("first")
+    connection.execute(
+        update(candidates)
+        .where(
+            candidates.c.failure.is_(None),
+            exists().where(
+                and_(
+                    first.c.customer_id == candidates.c.customer_id,
+                    first.c.failure.is_(None),
+                    first.c.id < candidates.c.id,
+                )
+            ),
+        )
+        .values(failure=RuleName.COOLDOWN)
+    )

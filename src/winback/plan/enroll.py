@@ -1,0 +1,67 @@
+"""Let the people of a campaign's audience in: one enrollment for each customer and occasion."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, insert, literal, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from winback.plan.candidates import candidates, slots
+from winback.plan.schedule import Slot, Timetable, after_date, after_moment
+from winback.project import Campaign, Project
+from winback.store import EnrollmentState, UtcDateTime, enrollments
+
+_COPIED = ("customer_id", "occasion", "anchor_at", "anchor_on", "order_id", "zone", "variant", "held_out")
+
+
+def enroll(connection: Connection, project: Project, campaign: Campaign, now: datetime) -> int:
+    """Write an enrollment for every candidate whom no rule turned away, due at the first step's time; return how many."""
+    passing = candidates.c.failure.is_(None)
+    anchors = connection.execute(
+        select(candidates.c.zone, candidates.c.anchor_at, candidates.c.anchor_on).where(passing).distinct()
+    ).all()
+    if not anchors:
+        return 0
+    connection.execute(
+        insert(slots),
+        [
+            {"zone": zone, "anchor_at": at, "anchor_on": on, "due_at": slot.at, "due_on": slot.on}
+            for zone, at, on in anchors
+            for slot in [first_slot(project, campaign, zone, at, on)]
+        ],
+    )
+    return sum(_insert(connection, campaign, now, anchor) for anchor in ("anchor_at", "anchor_on"))
+
+
+def first_slot(project: Project, campaign: Campaign, zone: str, anchor_at: datetime | None, anchor_on: object) -> Slot:
+    """Return when the first step of an enrollment with this anchor is due."""
+    step = campaign.steps[0]
+    table = Timetable.of(campaign, step, project.settings.quiet_hours.for_channel(step.channel))
+    after = step.after + getattr(campaign.audience, "delay", timedelta(0))
+    if anchor_at is not None:
+        return after_moment(anchor_at, after, table, ZoneInfo(zone))
+    return after_date(anchor_on, after, table, ZoneInfo(zone))
+
+
+def _insert(connection: Connection, campaign: Campaign, now: datetime, anchor: str) -> int:
+    # Joined by one kind of anchor at a time: plain equality uses a hash or an index, "is not distinct from" does not.
+    rows = (
+        select(
+            literal(campaign.name),
+            *(candidates.c[name] for name in _COPIED),
+            literal(EnrollmentState.ACTIVE.value),
+            literal(campaign.steps[0].name),
+            slots.c.due_at,
+            slots.c.due_on,
+            literal(now, UtcDateTime()),
+        )
+        .join_from(candidates, slots, (slots.c.zone == candidates.c.zone) & (slots.c[anchor] == candidates.c[anchor]))
+        .where(candidates.c.failure.is_(None))
+        .order_by(candidates.c.id)
+    )
+    names = ["campaign", *_COPIED, "state", "step", "due_at", "due_on", "enrolled_at"]
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(enrollments).from_select(names, rows).on_conflict_do_nothing()
+    return connection.execute(statement).rowcount

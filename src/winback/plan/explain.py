@@ -1,0 +1,242 @@
+"""Why somebody gets a campaign's messages, or why not: every rule, asked for one person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select
+
+from winback.audience import compile_condition, select_audience
+from winback.errors import InputError
+from winback.plan.preview import find_campaign
+from winback.plan.variants import WHOLE, Lottery, arm, held_out
+from winback.policy import Ask, Stage, audience_context, predicates
+from winback.project import Campaign, Project
+from winback.store import Channel, customers, enrollments, messages
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question asked about a person: the rule's name, the answer, what a no means, and the values looked at."""
+
+    rule: str
+    passed: bool
+    reason: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StepNote:
+    """What became of one step of an enrollment."""
+
+    step: str
+    state: str
+    reason: str | None
+    channel: str
+    due_at: datetime
+    sent_at: datetime | None
+
+
+@dataclass(frozen=True)
+class EnrollmentNote:
+    """One time the person was in the campaign."""
+
+    occasion: str
+    state: str
+    exit_reason: str | None
+    held_out: bool
+    variant: str
+    enrolled_at: datetime
+    next_step: str | None
+    due_at: datetime | None
+    waiting: str | None
+    steps: tuple[StepNote, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Whether a campaign would take a customer in now, rule by rule, and what it has sent them before."""
+
+    campaign: str
+    customer: str
+    at: datetime
+    chosen: bool
+    held_out: bool
+    variant: str
+    checks: tuple[Check, ...]
+    enrollments: tuple[EnrollmentNote, ...]
+
+    @property
+    def first_failure(self) -> Check | None:
+        """Return the first rule that says no."""
+        return next((check for check in self.checks if not check.passed), None)
+
+
+def explain(connection: Connection, project: Project, campaign_name: str, customer: str, now: datetime) -> Explanation:
+    """Ask every rule of a campaign about one customer. Raise InputError when either is unknown."""
+    campaign = find_campaign(project, campaign_name)
+    person = connection.execute(select(customers).where(customers.c.external_id == customer)).one_or_none()
+    if person is None:
+        raise InputError(f"there is no customer {customer!r}", "customers are named by the id of your own system, as imported")
+    key = project.key("holdout")
+    drawn = connection.execute(
+        select(held_out(campaign, key, customers.c.id), arm(campaign, key, customers.c.id)).where(customers.c.id == person.id)
+    ).one()
+    checks = _audience_checks(connection, project, campaign, person, now) + _rule_checks(
+        connection, project, campaign, person, now
+    )
+    share = campaign.measure.holdout
+    if share:
+        number = Lottery.of(key, "holdout", campaign.name).draw(person.id)
+        checks.append(
+            Check(
+                "holdout",
+                not drawn[0],
+                "left alone, to measure what the campaign causes",
+                {"draw": number, "held out below": share, "of": WHOLE},
+            )
+        )
+    return Explanation(
+        campaign=campaign.name,
+        customer=customer,
+        at=now,
+        chosen=all(check.passed for check in checks),
+        held_out=drawn[0],
+        variant=drawn[1],
+        checks=tuple(checks),
+        enrollments=_enrollments(connection, campaign, person.id),
+    )
+
+
+def _audience_checks(
+    connection: Connection, project: Project, campaign: Campaign, person: Row[Any], now: datetime
+) -> list[Check]:
+    """Ask the preset and the `where` apart, so that the answer says which of the two it was."""
+    context = audience_context(project, now, since=now)
+    preset = select_audience(campaign.audience.model_copy(update={"where": None}), context).subquery("preset")
+    rows = connection.execute(select(preset).where(preset.c.customer_id == person.id)).all()
+    facts = {
+        "orders": person.order_count,
+        "last order": person.last_order_at,
+        "days between orders": person.median_gap_days,
+        "birthday": _birthday(person),
+    }
+    values = {name: value for name, value in facts.items() if value is not None}
+    values["occasion"] = ", ".join(row.occasion for row in rows) or None
+    checks = [
+        Check("audience", bool(rows), f"is not in the {campaign.audience.preset} audience at this moment", values),
+    ]
+    if campaign.audience.where is not None:
+        holds = compile_condition(campaign.audience.where, context, scope="customer", customer=customers)
+        passed = connection.scalar(select(holds).where(customers.c.id == person.id))
+        checks.append(Check("where", bool(passed), "does not meet the campaign's where", {"where": campaign.audience.where}))
+    if rows:
+        again = connection.scalar(
+            select(func.count())
+            .select_from(enrollments)
+            .where(
+                enrollments.c.campaign == campaign.name,
+                enrollments.c.customer_id == person.id,
+                enrollments.c.occasion.in_([row.occasion for row in rows]),
+            )
+        )
+        checks.append(Check("already", not again or again < len(rows), "is in the campaign for this occasion already", {}))
+    return checks
+
+
+def _rule_checks(connection: Connection, project: Project, campaign: Campaign, person: Row[Any], now: datetime) -> list[Check]:
+    """Ask the rules for coming in, on the first step's channel; where it has a fallback channel that works, say so."""
+    step = campaign.steps[0]
+    paused = connection.scalar(_paused(campaign))
+    ask = Ask(
+        project=project,
+        campaign=campaign,
+        stage=Stage.ENROLL,
+        now=now,
+        step=step,
+        channel=step.channel,
+        customer=customers,
+        paused=paused is not None,
+    )
+    checks = _ask(connection, ask, person)
+    failed = [check.rule for check in checks if not check.passed]
+    if step.fallback is None or not failed or not set(failed) <= set(step.fallback.on):
+        return checks
+    other = _ask(connection, replace(ask, channel=step.fallback.channel), person)
+    if any(not check.passed for check in other):
+        return checks
+    return [
+        replace(check, passed=True, values={**check.values, "instead": f"by {step.fallback.channel}"})
+        if not check.passed
+        else check
+        for check in checks
+    ]
+
+
+def _ask(connection: Connection, ask: Ask, person: Row[Any]) -> list[Check]:
+    asked = predicates(ask)
+    answers = connection.execute(select(*(predicate for _, predicate in asked)).where(customers.c.id == person.id)).one()
+    values = _values(ask, person)
+    return [
+        Check(rule.name.value, bool(answer), rule.reason, values.get(rule.name.value, {}))
+        for (rule, _), answer in zip(asked, answers, strict=True)
+    ]
+
+
+def _values(ask: Ask, person: Row[Any]) -> dict[str, dict[str, Any]]:
+    """Return what each rule looked at, in words."""
+    consent = getattr(person, f"{ask.channel.value}_{ask.campaign.purpose.value}")
+    said = {True: "yes", False: "no", None: "never asked"}[consent]
+    address = person.email if ask.channel is Channel.EMAIL else person.phone
+    values: dict[str, dict[str, Any]] = {
+        "live": {"enabled": ask.campaign.enabled, "paused": ask.paused},
+        "no_consent": {"channel": ask.channel.value, "purpose": ask.campaign.purpose.value, "consent": said},
+        "no_address": {ask.channel.value: address},
+        "erased": {"erased": person.erased_at},
+    }
+    if ask.campaign.limits.cooldown is not None:
+        values["cooldown"] = {"not again within days": ask.campaign.limits.cooldown.days}
+    return values
+
+
+def _paused(campaign: Campaign) -> Any:
+    from winback.store import campaign_states
+
+    return select(campaign_states.c.paused_at).where(campaign_states.c.name == campaign.name)
+
+
+def _birthday(person: Row[Any]) -> str | None:
+    if person.birth_month is None:
+        return None
+    year = f"{person.birth_year:04d}-" if person.birth_year else "--"
+    return f"{year}{person.birth_month:02d}-{person.birth_day:02d}"
+
+
+def _enrollments(connection: Connection, campaign: Campaign, customer_id: int) -> tuple[EnrollmentNote, ...]:
+    rows = connection.execute(
+        select(enrollments)
+        .where(enrollments.c.campaign == campaign.name, enrollments.c.customer_id == customer_id)
+        .order_by(enrollments.c.enrolled_at.desc())
+    ).all()
+    notes: dict[int, list[StepNote]] = {row.id: [] for row in rows}
+    for row in connection.execute(
+        select(messages).where(messages.c.enrollment_id.in_(notes)).order_by(messages.c.due_at, messages.c.step)
+    ):
+        notes[row.enrollment_id].append(StepNote(row.step, row.state, row.reason, row.channel, row.next_attempt_at, row.sent_at))
+    return tuple(
+        EnrollmentNote(
+            occasion=row.occasion,
+            state=row.state,
+            exit_reason=row.exit_reason,
+            held_out=row.held_out,
+            variant=row.variant,
+            enrolled_at=row.enrolled_at,
+            next_step=row.step,
+            due_at=row.due_at,
+            waiting=row.waiting,
+            steps=tuple(notes[row.id]),
+        )
+        for row in rows
+    )

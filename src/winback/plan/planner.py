@@ -1,0 +1,182 @@
+"""One pass of planning: every live campaign in order of priority, its audience enrolled, its due steps written into the ledger.
+
+The daemon, `winback run`, the preview and the simulation all call `plan`; only what becomes of the transaction differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from winback.errors import WinbackError
+from winback.plan import candidates
+from winback.plan.candidates import ALREADY
+from winback.plan.enroll import enroll
+from winback.plan.steps import StepPlan, leave_removed_steps, plan_step
+from winback.project import Campaign, Project
+from winback.store import campaign_states, exclusive, plan_funnels
+
+#: Orders and events often arrive days after they happened; each pass looks this far behind the one before. What was
+#: seen is enrolled already, and what comes too late to be useful is skipped with that reason.
+LOOKBACK = timedelta(days=7)
+
+_ENROLL = "enroll"
+_AUDIENCE = "audience"
+
+
+@dataclass
+class CampaignPlan:
+    """What one pass did with one campaign: the funnel from its audience to enrollments, then step by step."""
+
+    campaign: str
+    audience: int = 0
+    already: int = 0  # of the audience, in the campaign for this occasion before
+    turned_away: dict[str, int] = field(default_factory=dict)  # by rule
+    enrolled: int = 0
+    steps: list[StepPlan] = field(default_factory=list)
+    removed: int = 0  # left because their next step is gone from the file
+    paused: bool = False
+    error: str | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Say whether the pass wrote anything for this campaign."""
+        return bool(self.enrolled or self.removed or any(step.due for step in self.steps))
+
+
+@dataclass
+class PlanResult:
+    """What one pass did."""
+
+    at: datetime
+    campaigns: list[CampaignPlan] = field(default_factory=list)
+
+    @property
+    def enrolled(self) -> int:
+        """Count the people who came into a campaign."""
+        return sum(campaign.enrolled for campaign in self.campaigns)
+
+    @property
+    def planned(self) -> int:
+        """Count the messages that will be sent."""
+        return sum(step.planned for step in self._steps())
+
+    @property
+    def skipped(self) -> int:
+        """Count the messages that a rule stopped."""
+        return sum(step.skipped.total() for step in self._steps())
+
+    @property
+    def held_out(self) -> int:
+        """Count the virtual messages of the holdouts."""
+        return sum(step.held_out for step in self._steps())
+
+    def _steps(self) -> Iterator[StepPlan]:
+        return (step for campaign in self.campaigns for step in campaign.steps)
+
+
+def plan(
+    connection: Connection, project: Project, now: datetime, *, campaigns: Collection[str] | None = None, worker: str = "plan"
+) -> PlanResult:
+    """Enroll and plan for all live campaigns, or only those named, within the connection's transaction.
+
+    A campaign that fails changes nothing and carries its error; the others go on.
+    """
+    exclusive(connection)
+    names = [name for name in project.campaigns if campaigns is None or name in campaigns]
+    with candidates.own_tables(connection):
+        return PlanResult(now, plan_in_order(connection, project, now, names, worker=worker))
+
+
+def plan_in_order(
+    connection: Connection, project: Project, now: datetime, names: Sequence[str], *, worker: str
+) -> list[CampaignPlan]:
+    """Plan campaigns one after the other; `candidates` holds the last one's audience afterwards."""
+    outcomes = []
+    for campaign in (project.campaigns[name] for name in names):
+        if not campaign.enabled:
+            _forget_progress(connection, campaign)
+            continue
+        try:
+            with connection.begin_nested():
+                outcomes.append(_plan_campaign(connection, project, campaign, now, worker))
+        except (WinbackError, SQLAlchemyError) as error:
+            outcomes.append(CampaignPlan(campaign.name, error=_first_line(error)))
+    return outcomes
+
+
+def _plan_campaign(connection: Connection, project: Project, campaign: Campaign, now: datetime, worker: str) -> CampaignPlan:
+    done = CampaignPlan(campaign.name)
+    state = _state(connection, campaign, now)
+    if state.paused_at is not None:
+        done.paused = True
+        return done
+    since = max(state.live_since, (state.planned_until or state.live_since) - LOOKBACK)
+    candidates.gather(connection, project, campaign, now, min(since, now))
+    counts = candidates.funnel(connection)
+    done.audience = sum(counts.values())
+    counts.pop("", None)
+    done.already = counts.pop(ALREADY, 0)
+    done.turned_away = counts
+    done.enrolled = enroll(connection, project, campaign, now)
+    done.removed = leave_removed_steps(connection, campaign)
+    done.steps = [plan_step(connection, project, campaign, step, now, worker) for step in campaign.steps]
+    connection.execute(
+        update(campaign_states)
+        .where(campaign_states.c.name == campaign.name)
+        .values(planned_until=now, definition_hash=campaign.definition_hash)
+    )
+    if done.changed:
+        _keep_funnel(connection, done, now)
+    return done
+
+
+def _state(connection: Connection, campaign: Campaign, now: datetime) -> Any:
+    """Return what the database knows of the campaign; a new one, or one switched on again, is live from now on."""
+    of_campaign = campaign_states.c.name == campaign.name
+    state = connection.execute(select(campaign_states).where(of_campaign)).one_or_none()
+    if state is None:
+        connection.execute(
+            insert(campaign_states).values(name=campaign.name, live_since=now, definition_hash=campaign.definition_hash)
+        )
+    elif state.planned_until is None:
+        connection.execute(update(campaign_states).where(of_campaign).values(live_since=now))
+    else:
+        return state
+    return connection.execute(select(campaign_states).where(of_campaign)).one()
+
+
+def _forget_progress(connection: Connection, campaign: Campaign) -> None:
+    """Let a campaign that is switched off start afresh when it is switched on: what happened meanwhile is no moment to write."""
+    connection.execute(update(campaign_states).where(campaign_states.c.name == campaign.name).values(planned_until=None))
+
+
+def _keep_funnel(connection: Connection, done: CampaignPlan, now: datetime) -> None:
+    rows = [(_ENROLL, _AUDIENCE, done.audience), (_ENROLL, ALREADY, done.already), (_ENROLL, "enrolled", done.enrolled)]
+    rows += [(_ENROLL, rule, count) for rule, count in done.turned_away.items()]
+    for step in done.steps:
+        if step.due:
+            rows += [(step.step, "due", step.due), (step.step, "planned", step.planned), (step.step, "held_out", step.held_out)]
+            rows += [(step.step, "deferred", step.deferred), (step.step, "exited", step.exited)]
+            rows += [(step.step, reason, count) for reason, count in step.skipped.items()]
+    connection.execute(plan_funnels.delete().where(plan_funnels.c.campaign == done.campaign, plan_funnels.c.at == now))
+    connection.execute(
+        insert(plan_funnels),
+        [
+            {"campaign": done.campaign, "at": now, "stage": stage, "rule": rule, "count": count}
+            for stage, rule, count in rows
+            if count
+        ],
+    )
+
+
+def _first_line(error: Exception) -> str:
+    """Return an error's first line; the rest of a database's error quotes rows, which may hold personal data."""
+    if isinstance(error, SQLAlchemyError):
+        return f"{type(error).__name__}: {str(getattr(error, 'orig', error)).splitlines()[0][:300]}"
+    return str(error)

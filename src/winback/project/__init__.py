@@ -1,0 +1,26 @@
+"""The shop's files as checked objects: config.toml, campaigns/ and the names of templates."""
+
+from winback.project.campaign import Campaign, Coupon, Exit, Fallback, Limits, Measure, Schedule, Step, StepVariant
+from winback.project.load import find_root, inspect_project, load_project
+from winback.project.project import Project
+from winback.project.settings import Settings
+from winback.project.values import Cap, QuietHours
+
+__all__ = [
+    "Campaign",
+    "Cap",
+    "Coupon",
+    "Exit",
+    "Fallback",
+    "Limits",
+    "Measure",
+    "Project",
+    "QuietHours",
+    "Schedule",
+    "Settings",
+    "Step",
+    "StepVariant",
+    "find_root",
+    "inspect_project",
+    "load_project",
+]

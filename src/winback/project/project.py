@@ -1,0 +1,101 @@
+"""A shop's files as one checked value, and the keys derived from its secret."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from winback.errors import InputError
+from winback.project.campaign import Campaign
+from winback.project.settings import Settings
+from winback.secrets import Secret
+
+if TYPE_CHECKING:
+    from winback.audience import ScoreModel, Segment
+    from winback.importers import ImportSettings
+
+#: What keys are used for; each purpose has a key of its own.
+KeyPurpose = Literal["address", "links", "holdout", "coupon", "session", "gateway"]
+
+#: The environment variable that holds the shop's secret, instead of the file.
+SECRET_VARIABLE = "WINBACK_SECRET"  # noqa: S105 - its name, not the secret
+
+#: Shorter secrets can be guessed.
+SHORTEST_SECRET = 16
+
+
+@dataclass(frozen=True)
+class Project:
+    """A shop's checked files. `campaigns` are in the order in which they plan: by priority, then by name."""
+
+    root: Path
+    settings: Settings
+    campaigns: Mapping[str, Campaign] = field(default_factory=dict)
+    scores: Mapping[str, ScoreModel] = field(default_factory=dict)
+    segments: Mapping[str, Segment] = field(default_factory=dict)
+    own_secret: Secret | None = None  # from the environment; else the file var/secret.key
+
+    @property
+    def templates(self) -> Path:
+        """Return the folder of templates."""
+        return self.root / "templates"
+
+    @property
+    def var(self) -> Path:
+        """Return the folder of what the running shop writes."""
+        return self.root / "var"
+
+    @cached_property
+    def secret(self) -> bytes:
+        """Return the shop's secret, made on first need. It signs links and hides addresses: keep it with the database."""
+        if self.own_secret is not None:
+            return self.own_secret.reveal().encode()
+        return _kept_secret(self.var / "secret.key")
+
+    def key(self, purpose: KeyPurpose) -> bytes:
+        """Return the 32-byte key for one purpose."""
+        return hmac.digest(self.secret, purpose.encode(), hashlib.sha256)
+
+    def import_settings(self) -> ImportSettings:
+        """Return what imports need to know of the shop."""
+        from winback.importers import ImportSettings
+
+        shop = self.settings.shop
+        return ImportSettings(
+            zone=shop.zone,
+            region=shop.region,
+            currency=shop.currency,
+            address_key=self.key("address"),
+            rejects_folder=self.var / "rejects",
+        )
+
+
+def _kept_secret(path: Path) -> bytes:
+    """Return the secret in a file that only its owner may read; make it when it is not there. Safe among processes."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".secret-")  # created 0600
+        try:
+            with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+                stream.write(os.urandom(32).hex() + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            # A link never replaces: of several processes that come here at once, one makes the secret and all read it.
+            os.link(name, path)
+        except FileExistsError:
+            pass
+        finally:
+            Path(name).unlink()
+    secret = path.read_bytes().strip()
+    if len(secret) < SHORTEST_SECRET:
+        raise InputError(
+            f"{path} holds no secret", "put it back from a backup; a new one makes all links in sent letters invalid"
+        )
+    return secret

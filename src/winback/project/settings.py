@@ -1,0 +1,275 @@
+"""config.toml: what holds for the whole shop. Every key has a default, so that a new shop begins with an empty file."""
+
+from __future__ import annotations
+
+import re
+from datetime import time, timedelta
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from winback.project.values import Cap, Caps, Color, FileModel, Name, QuietHours, QuietSpan, Text, refused
+from winback.secrets import Secret
+from winback.store import Channel
+
+#: The default of `database.url`.
+DEFAULT_DATABASE = "sqlite:///var/winback.sqlite"
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError):
+        raise refused(f"{value!r} is not a time zone", _zone_remedy(value)) from None
+    return value
+
+
+def _zone_remedy(value: str) -> str:
+    from difflib import get_close_matches
+    from zoneinfo import available_timezones
+
+    cities = {name.rpartition("/")[2].lower(): name for name in sorted(available_timezones()) if "/" in name}
+    near = get_close_matches(value.rpartition("/")[2].lower().replace(" ", "_"), cities, n=1)
+    return f"did you mean {cities[near[0]]!r}?" if near else 'write its IANA name, like "Europe/Berlin"'
+
+
+def _region(value: str) -> str:
+    from babel.core import get_global
+
+    if not re.fullmatch("[A-Z]{2}", value) or value not in get_global("territory_zones"):
+        raise refused(f"{value!r} is not a country", 'write its two capital letters, like "DE"')
+    return value
+
+
+def _currency(value: str) -> str:
+    from babel.core import get_global
+
+    if value not in get_global("all_currencies"):
+        raise refused(f"{value!r} is not a currency", 'write its three capital letters, like "EUR"')
+    return value
+
+
+def _locale(value: str) -> str:
+    from babel.core import Locale, UnknownLocaleError
+
+    try:
+        Locale.parse(value, sep="-")
+    except (UnknownLocaleError, ValueError):
+        raise refused(f"{value!r} is not a language that can be written", 'write "en", "de" or "de-AT"') from None
+    return value
+
+
+def _email(value: str) -> str:
+    from winback.addresses import normalise_email
+    from winback.errors import AddressError
+
+    if "<" in value:
+        raise refused("must be an address only", "take out the name and the < >; letters come from shop.name")
+    try:
+        return normalise_email(value)
+    except AddressError as error:
+        raise refused(error.message, error.remedy) from None
+
+
+def _url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole or re.search(r"\s", value):
+        raise refused(f"{value!r} is not a web address", 'write it whole, like "https://example.com"')
+    return value.rstrip("/")
+
+
+def _phone(value: str) -> str:
+    if value and (len(re.findall(r"\d", value)) < 5 or re.search(r"[^\d\s+()/.-]", value)):
+        raise refused(f"{value!r} is not a phone number", 'write it as people should dial it, like "+49 30 1234567"')
+    return value
+
+
+def _database_url(value: str) -> str:
+    if not value.startswith(("sqlite:///", "postgresql://", "postgres://")):
+        # The text is not quoted: a wrong one may still hold a password.
+        raise refused("is neither SQLite nor PostgreSQL", f'write "{DEFAULT_DATABASE}" or "postgresql://user@host/database"')
+    if re.match(r"postgres(?:ql)?://[^/@]*:[^/@]*@", value) or "password=" in value:
+        raise refused("a password must not stand in the file", "set the whole URL in the environment as WINBACK_DATABASE_URL")
+    return value
+
+
+class Brand(FileModel):
+    """How letters and pages look."""
+
+    color: Color = Field("#1f6f5c", description="Colour of buttons and headings.", examples=["#1f6f5c"])
+    logo_text: Text = Field("My shop", description="Words where a logo would be; without it shop.name.", examples=["Half Note"])
+
+
+class ShopSettings(FileModel):
+    """Who writes: name and addresses in every letter, and where and in what money the shop lives."""
+
+    name: Text = Field(
+        "My shop", description="The shop's name; the sender's name of every letter.", examples=["Half Note Records"]
+    )
+    website: Annotated[str, AfterValidator(_url)] = Field(
+        "https://example.com", description="Where the logo leads.", examples=["https://halfnote.example"]
+    )
+    postal_address: str = Field(
+        "", description="At the bottom of every letter; the law of many countries wants it.", examples=["Torstr. 1, 10119 Berlin"]
+    )
+    phone: Annotated[str, AfterValidator(_phone)] = Field(
+        "", description="For people who would rather call; in every message.", examples=["+49 30 1234567"]
+    )
+    email_from: Annotated[str, AfterValidator(_email)] = Field(
+        "shop@example.com", description="Sender's address of every letter.", examples=["hello@halfnote.example"]
+    )
+    reply_to: Annotated[str, AfterValidator(_email)] | None = Field(
+        None, description="Where answers go, if not to email_from.", examples=["service@halfnote.example"]
+    )
+    zone: Annotated[str, AfterValidator(_zone)] = Field(
+        "UTC", description="Time zone of the shop, and of people whose own is unknown.", examples=["Europe/Berlin"]
+    )
+    region: Annotated[str, AfterValidator(_region)] = Field(
+        "US", description="Country of phone numbers without a country code.", examples=["DE"]
+    )
+    currency: Annotated[str, AfterValidator(_currency)] = Field(
+        "USD", description="Currency of amounts that name none.", examples=["EUR"]
+    )
+    locale: Annotated[str, AfterValidator(_locale)] = Field(
+        "en", description="How dates and money are written for people whose language is unknown.", examples=["de-AT"]
+    )
+    brand: Brand = Field(default_factory=Brand, description="Colour and logo text.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_logo(cls, given: Any) -> Any:
+        """Write the shop's name where the logo text is not set."""
+        if isinstance(given, dict) and isinstance(given.get("name"), str) and isinstance(given.get("brand", {}), dict):
+            return {**given, "brand": {"logo_text": given["name"], **given.get("brand", {})}}
+        return given
+
+
+class DatabaseSettings(FileModel):
+    """Where everything is kept."""
+
+    url: Annotated[str, AfterValidator(_database_url)] = Field(
+        DEFAULT_DATABASE,
+        description="SQLite file relative to the shop's folder, or PostgreSQL; WINBACK_DATABASE_URL goes before it.",
+        examples=["postgresql://winback@db.internal/winback"],
+        repr=False,
+    )
+
+
+class WebSettings(FileModel):
+    """The pages, the links in letters, and the JSON API."""
+
+    host: Text = Field(
+        "127.0.0.1", description="Address to listen on; any but this machine's own needs a password.", examples=["192.168.1.10"]
+    )
+    port: int = Field(8025, ge=1, le=65535, description="Port to listen on.", examples=[8025])
+    public_url: Annotated[str, AfterValidator(_url)] = Field(
+        "http://127.0.0.1:8025",
+        description="How the world reaches this server; the links in letters begin with it.",
+        examples=["https://mail.halfnote.example"],
+    )
+    password: Secret | None = Field(None, description="Password of the pages.", examples=[{"env": "WINBACK_PASSWORD"}])
+    api_key: Secret | None = Field(
+        None, description="Key of the JSON API; without one the API is closed.", examples=[{"env": "WINBACK_API_KEY"}]
+    )
+
+
+class DeliverSettings(FileModel):
+    """Which gateway carries which channel."""
+
+    email: Name = Field("outbox", description="Name of the gateway for e-mail: a table of [gateways].", examples=["smtp"])
+    sms: Name = Field("outbox", description="Name of the gateway for SMS: a table of [gateways].", examples=["outbox"])
+
+    def for_channel(self, channel: Channel) -> str:
+        """Return the gateway's name for a channel."""
+        return self.email if channel is Channel.EMAIL else self.sms
+
+
+class LimitSettings(FileModel):
+    """How many messages one person gets at most, over all campaigns. Service messages count but are never stopped."""
+
+    email: Caps = Field(
+        (Cap(1, timedelta(hours=16)), Cap(4, timedelta(days=7))),
+        description="Caps for e-mail; [] for none.",
+        examples=[["1 in 16h", "4 in 7d"]],
+    )
+    sms: Caps = Field(
+        (Cap(1, timedelta(hours=24)), Cap(4, timedelta(days=30))),
+        description="Caps for SMS; [] for none.",
+        examples=[["1 in 24h", "4 in 30d"]],
+    )
+
+    def for_channel(self, channel: Channel) -> tuple[Cap, ...]:
+        """Return the caps of a channel."""
+        return self.email if channel is Channel.EMAIL else self.sms
+
+
+class QuietHourSettings(FileModel):
+    """When no message arrives, on the clock where each person lives."""
+
+    email: QuietSpan = Field(None, description='Quiet hours of e-mail; "off" (the default) for none.', examples=["22:00-07:00"])
+    sms: QuietSpan = Field(
+        QuietHours(time(21), time(9)), description='Quiet hours of SMS; "off" for none.', examples=["21:00-09:00"]
+    )
+
+    def for_channel(self, channel: Channel) -> QuietHours | None:
+        """Return the quiet hours of a channel, None where there are none."""
+        return self.email if channel is Channel.EMAIL else self.sms
+
+
+class TrackingSettings(FileModel):
+    """What is learnt from letters."""
+
+    opens: bool = Field(True, description="Put an invisible picture into letters that tells of opens.", examples=[True])
+    clicks: bool = Field(True, description="Lead links through this server, so that clicks are counted.", examples=[True])
+    utm: bool = Field(True, description="Add utm_source, utm_medium and utm_campaign to links.", examples=[True])
+
+
+class DispatchSettings(FileModel):
+    """How messages are handed to gateways."""
+
+    batch: int = Field(100, ge=1, le=10_000, description="Messages claimed at once by one worker.", examples=[100])
+    attempts: int = Field(6, ge=1, le=20, description="How often a message is tried before it has failed.", examples=[6])
+
+
+def _with_outbox(given: Any) -> Any:
+    """Add the built-in outbox, so that a shop can deliver before it has set up anything."""
+    return {"outbox": {"type": "outbox"}, **given} if isinstance(given, dict) else given
+
+
+class Settings(FileModel):
+    """Everything that config.toml says."""
+
+    shop: ShopSettings = Field(default_factory=ShopSettings, description="Who writes.")
+    database: DatabaseSettings = Field(default_factory=DatabaseSettings, description="Where everything is kept.")
+    web: WebSettings = Field(default_factory=WebSettings, description="Pages, links and the JSON API.")
+    deliver: DeliverSettings = Field(default_factory=DeliverSettings, description="Which gateway carries which channel.")
+    gateways: Annotated[dict[Name, dict[str, Any]], BeforeValidator(_with_outbox)] = Field(
+        default_factory=lambda: {"outbox": {"type": "outbox"}},
+        description="Ways out of the house: one table each, with its `type` and the options of that type.",
+        examples=[{"relay": {"type": "smtp", "host": "smtp.example.com"}}],
+    )
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="How many messages one person gets at most.")
+    quiet_hours: QuietHourSettings = Field(default_factory=QuietHourSettings, description="When no message arrives.")
+    tracking: TrackingSettings = Field(default_factory=TrackingSettings, description="What is learnt from letters.")
+    dispatch: DispatchSettings = Field(default_factory=DispatchSettings, description="How messages are handed over.")
+
+
+__all__ = [
+    "DEFAULT_DATABASE",
+    "Brand",
+    "DatabaseSettings",
+    "DeliverSettings",
+    "DispatchSettings",
+    "LimitSettings",
+    "QuietHourSettings",
+    "Settings",
+    "ShopSettings",
+    "TrackingSettings",
+    "WebSettings",
+]

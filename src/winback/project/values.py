@@ -1,0 +1,244 @@
+"""How values are written in the shop's files, and what they become: durations, times of day, shares, caps, weekdays, names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import time, timedelta
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from winback.durations import format_duration, parse_duration
+
+
+class FileModel(BaseModel):
+    """A table of a file: unknown keys are errors, nothing is converted silently, nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+@dataclass(frozen=True, order=True)
+class Cap:
+    """At most `count` messages to one person within any `window`, written `"4 in 7d"`."""
+
+    count: int
+    window: timedelta
+
+    def __str__(self) -> str:
+        return f"{self.count} in {format_duration(self.window)}"
+
+
+@dataclass(frozen=True)
+class QuietHours:
+    """From `start` to just before `end`, on the clock where the person lives; may span midnight. Written `"21:00-09:00"`."""
+
+    start: time
+    end: time
+
+    def __str__(self) -> str:
+        return f"{self.start:%H:%M}-{self.end:%H:%M}"
+
+
+#: Weekdays as written, Monday = 0 as in `date.weekday`.
+WEEKDAYS = {"mon": 0, "tue": 1, "wed": 2, "thu": 3, "fri": 4, "sat": 5, "sun": 6}
+
+_TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::00)?")
+_SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,2})?)\s*%")
+_CAP = re.compile(r"(\d{1,4})\s+(?:in|per)\s+(.+)")
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_TEMPLATE = re.compile(r"[a-z0-9][a-z0-9_-]*(?:/[a-z0-9][a-z0-9_-]*)*")
+_COLOR = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
+
+#: Ends of template files; a step names a template without them.
+TEMPLATE_ENDS = (".email.html", ".email.txt", ".sms.txt")
+
+
+def refused(message: str, remedy: str) -> PydanticCustomError:
+    """Return the error for a value that cannot be used, in plain words."""
+    return PydanticCustomError("refused", "{message}; {remedy}", {"message": message, "remedy": remedy})
+
+
+def kind_of(value: object) -> str:
+    """Say what a value from a file is, in a marketer's words, without quoting it."""
+    if isinstance(value, bool):
+        return "true or false"
+    names = {str: "a text", int: "a number", float: "a number", list: "a list", dict: "a table", time: "a time"}
+    return names.get(type(value), "a date" if hasattr(value, "year") else "something else")
+
+
+def _duration(value: Any) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        message, _, remedy = str(error).partition("; ")
+        raise refused(message, remedy) from None
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta():
+        raise refused("must be longer than nothing", "write '7d' or '12h'")
+    return value
+
+
+def parse_time(value: Any) -> time:
+    """Return the time of day of `"09:30"` or of a TOML local time, in whole minutes."""
+    if isinstance(value, time):
+        if value.second or value.microsecond or value.tzinfo is not None:
+            raise refused(f"{value.isoformat()} is not a whole minute", f'write "{value:%H:%M}"')
+        return value
+    found = _TIME.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        shown = repr(value) if isinstance(value, str | int | float) else kind_of(value)
+        raise refused(f"{shown} is not a time of day", 'write "09:30", on the 24-hour clock, in quotes')
+    return time(int(found[1]), int(found[2]))
+
+
+def _quiet_hours(value: Any) -> QuietHours | None:
+    if isinstance(value, QuietHours) or value is None:
+        return value
+    if value == "off":
+        return None
+    start, dash, end = value.partition("-") if isinstance(value, str) else ("", "", "")
+    if not dash:
+        raise refused(f"{value!r} is not a span of hours", 'write "21:00-09:00", or "off" for none')
+    quiet = QuietHours(parse_time(start), parse_time(end))
+    if quiet.start == quiet.end:
+        raise refused(f"{value!r} begins and ends at the same time", 'write "21:00-09:00", or "off" for none')
+    return quiet
+
+
+def _share(value: Any) -> int:
+    """Return basis points (1/100 of a percent)."""
+    found = _SHARE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        hint = f'write "{value}%"' if isinstance(value, int) and not isinstance(value, bool) else 'write "10%"'
+        raise refused(f"{value!r} is not a share of people", f"{hint}, with the percent sign, in quotes")
+    points = int(Decimal(found[1]) * 100)
+    if points > 10_000:
+        raise refused(f"{value!r} is more than everybody", "write at most '100%'")
+    return points
+
+
+def _cap(value: Any) -> Cap:
+    if isinstance(value, Cap):
+        return value
+    found = _CAP.fullmatch(value.strip()) if isinstance(value, str) else None
+    if found is None:
+        raise refused(f"{value!r} is not a cap", 'write "4 in 7d": at most four messages in any seven days')
+    count, window = int(found[1]), _positive(_duration(found[2]))
+    if count < 1:
+        raise refused(
+            f"{value!r} would let nothing through", "write at least 1, or switch the campaigns off with enabled = false"
+        )
+    return Cap(count, window)
+
+
+def _caps(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _weekdays(value: Any) -> frozenset[int]:
+    if isinstance(value, frozenset):
+        return value
+    remedy = 'write them like ["mon", "tue", "wed", "thu", "fri"]'
+    if not isinstance(value, list) or not value:
+        raise refused("is not a list of weekdays", remedy)
+    days = set()
+    for each in value:
+        day = each.strip().lower()[:3] if isinstance(each, str) else ""
+        if day not in WEEKDAYS or not _is_weekday(each, day):
+            raise refused(f"{each!r} is not a weekday", remedy)
+        days.add(WEEKDAYS[day])
+    return frozenset(days)
+
+
+def _is_weekday(text: str, day: str) -> bool:
+    full = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")[WEEKDAYS[day]]
+    return text.strip().lower() in (day, full)
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value) or len(value) > 80:
+        raise refused(
+            f"{value!r} cannot be a name", "use up to 80 small letters, digits, - and _, beginning with a letter or a digit"
+        )
+    return value
+
+
+def is_name(text: str) -> bool:
+    """Say whether a text can name a campaign, a step, a variant, a score or a segment."""
+    return bool(_NAME.fullmatch(text)) and len(text) <= 80
+
+
+def _template(value: str) -> str:
+    for end in TEMPLATE_ENDS:
+        if value.endswith(end):
+            raise refused(
+                f"{value!r} has the end of a file name", f'write "{value.removesuffix(end)}"; the channel says which file'
+            )
+    if not _TEMPLATE.fullmatch(value):
+        raise refused(
+            f"{value!r} cannot be a template", 'write "folder/name" as under templates/, in small letters, digits, - and _'
+        )
+    return value
+
+
+def _color(value: str) -> str:
+    if not _COLOR.fullmatch(value):
+        raise refused(f"{value!r} is not a colour", 'write "#1f6f5c": # and six digits or letters a to f')
+    return value
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise refused("is empty", "write something, or take the key out")
+    return value
+
+
+def _conversion(value: str) -> str:
+    kind, colon, event = value.partition(":")
+    if value == "order" or (kind == "event" and colon and event.strip()):
+        return value
+    raise refused(f"{value!r} is nothing that can be counted", 'write "order", or "event:NAME" for one of your events')
+
+
+def _schema(convert: Callable[[Any], Any], **schema: Any) -> tuple[BeforeValidator, WithJsonSchema]:
+    return BeforeValidator(convert), WithJsonSchema(schema)
+
+
+_DURATION_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "pattern": r"^(\d+ ?(w|d|h|min|s) ?)+$",
+    "examples": ["7d", "12h", "30min", "2w", "7d 12h"],
+}
+
+Duration = Annotated[timedelta, *_schema(_duration, **_DURATION_SCHEMA)]
+PositiveDuration = Annotated[timedelta, *_schema(_duration, **_DURATION_SCHEMA), AfterValidator(_positive)]
+LocalTime = Annotated[time, *_schema(parse_time, type="string", pattern=r"^\d{1,2}:\d{2}$", examples=["09:30"])]
+Share = Annotated[int, *_schema(_share, type="string", pattern=r"^\d{1,3}(\.\d{1,2})? ?%$", examples=["10%"])]
+QuietSpan = Annotated[
+    QuietHours | None,
+    *_schema(_quiet_hours, type="string", pattern=r"^(off|\d{1,2}:\d{2}-\d{1,2}:\d{2})$", examples=["21:00-09:00", "off"]),
+]
+Weekdays = Annotated[
+    frozenset[int],
+    *_schema(_weekdays, type="array", items={"enum": list(WEEKDAYS)}, minItems=1, examples=[["tue", "wed", "thu"]]),
+]
+_OneCap = Annotated[Cap, *_schema(_cap, type="string", pattern=r"^\d+ (in|per) .+$", examples=["4 in 7d"])]
+Caps = Annotated[tuple[_OneCap, ...], BeforeValidator(_caps), Field(strict=False)]
+Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]*$"})]
+TemplateName = Annotated[str, AfterValidator(_template), WithJsonSchema({"type": "string", "examples": ["sleeping/hello"]})]
+Color = Annotated[
+    str, AfterValidator(_color), WithJsonSchema({"type": "string", "pattern": _COLOR.pattern, "examples": ["#1f6f5c"]})
+]
+Text = Annotated[str, AfterValidator(_not_blank)]
+Expression = Annotated[str, AfterValidator(_not_blank), Field(examples=["orders >= 2"])]
+Conversion = Annotated[
+    str, AfterValidator(_conversion), WithJsonSchema({"type": "string", "pattern": "^(order|event:.+)$", "examples": ["order"]})
+]

@@ -1,0 +1,76 @@
+"""Write down what a customer allowed, and which addresses must never be written to again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from winback.store import Channel, Purpose, SuppressionReason, consents, customers, suppressions
+
+
+def record_consent(  # noqa: PLR0917 - reads in the order of a consent: who, on what, for what, yes or no, when, from where
+    connection: Connection,
+    customer_id: int,
+    channel: Channel | str,
+    purpose: Purpose | str,
+    granted: bool,
+    at: datetime,
+    source: str,
+    wording: str | None = None,
+) -> None:
+    """Append a yes or a no to the log; the newest entry (by `at`, then by order of writing) becomes the customer's consent in force."""
+    channel, purpose = Channel(channel), Purpose(purpose)
+    connection.execute(
+        insert(consents).values(
+            customer_id=customer_id,
+            channel=channel.value,
+            purpose=purpose.value,
+            granted=granted,
+            at=at,
+            source=source[:100],
+            wording=wording,
+        )
+    )
+    newest = (
+        select(consents.c.granted)
+        .where(consents.c.customer_id == customer_id, consents.c.channel == channel.value, consents.c.purpose == purpose.value)
+        .order_by(consents.c.at.desc(), consents.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    connection.execute(update(customers).where(customers.c.id == customer_id).values({f"{channel}_{purpose}": newest}))
+
+
+def suppress(
+    connection: Connection,
+    channel: Channel | str,
+    address_hash: str,
+    reason: SuppressionReason | str,
+    at: datetime,
+    source: str,
+) -> bool:
+    """Put an address on the list nobody may write to; return whether it was not there yet.
+
+    The first reason stays, but for `erased`: that the person asked to be forgotten outweighs every other reason.
+    """
+    channel, reason = Channel(channel), SuppressionReason(reason)
+    known = and_(suppressions.c.channel == channel.value, suppressions.c.address_hash == address_hash)
+    was_there = connection.scalar(select(func.count()).select_from(suppressions).where(known))
+    new_insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
+    statement = new_insert(suppressions).values(
+        channel=channel.value, address_hash=address_hash, reason=reason.value, at=at, source=source[:100]
+    )
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["channel", "address_hash"],
+            set_={"reason": statement.excluded.reason, "at": statement.excluded.at, "source": statement.excluded.source},
+            where=and_(
+                statement.excluded.reason == SuppressionReason.ERASED.value,
+                suppressions.c.reason != SuppressionReason.ERASED.value,
+            ),
+        )
+    )
+    return not was_there

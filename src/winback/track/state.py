@@ -1,0 +1,48 @@
+"""What the public endpoints need of the shop they serve."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from winback.track.hit_writer import HitWriter
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from winback.project import Project
+
+
+@dataclass(frozen=True)
+class TrackState:
+    """The database, the shop's files as they stand now, and the clock; one for each served application."""
+
+    engine: Engine
+    project_provider: Callable[[], Project]
+    now: Callable[[], datetime]
+    hits: HitWriter = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hits", HitWriter(self.engine))
+
+    @property
+    def project(self) -> Project:
+        """Return the shop's files as they stand now."""
+        return self.project_provider()
+
+    @cached_property
+    def links_key(self) -> bytes:
+        """Return the key that signs links; it never changes while the shop runs."""
+        return self.project.key("links")
+
+    @cached_property
+    def address_key(self) -> bytes:
+        """Return the key that hides addresses in hashes."""
+        return self.project.key("address")
+
+    async def close(self) -> None:
+        """Wait until every hit that was answered is written; call it when the application stops."""
+        await self.hits.drain()

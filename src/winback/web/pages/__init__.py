@@ -1,0 +1,1 @@
+"""One module per page: its addresses, and what its template is given."""
