@@ -165,6 +165,8 @@ class Renderer:
         return found
 
     def _relative(self, path: Path) -> Path:
+        if path.is_relative_to(self.folder):  # which may be a copy
+            return Path("templates") / path.relative_to(self.folder)
         return path.relative_to(self._root) if path.is_relative_to(self._root) else path
 
 

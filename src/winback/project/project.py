@@ -41,11 +41,12 @@ class Project:
     scores: Mapping[str, ScoreModel] = field(default_factory=dict)
     segments: Mapping[str, Segment] = field(default_factory=dict)
     own_secret: Secret | None = None  # from the environment; else the file var/secret.key
+    kept_templates: Path | None = None  # a copy to render from, where the templates may change meanwhile
 
     @property
     def templates(self) -> Path:
         """Return the folder of templates."""
-        return self.root / "templates"
+        return self.kept_templates or self.root / "templates"
 
     @property
     def var(self) -> Path:

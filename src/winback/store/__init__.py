@@ -20,6 +20,7 @@ from winback.store.ledger_tables import (
     Interaction,
     InteractionClass,
     InteractionKind,
+    Lease,
     Link,
     Message,
     MessageHistory,
@@ -71,6 +72,7 @@ plan_funnels = table(PlanFunnel)
 passes = table(Pass)
 import_runs = table(ImportRun)
 installation = table(Installation)
+leases = table(Lease)
 
 __all__ = [
     "VOID_STATUSES",
@@ -90,6 +92,7 @@ __all__ = [
     "InteractionClass",
     "InteractionKind",
     "Json",
+    "Lease",
     "Link",
     "Message",
     "MessageHistory",
@@ -118,6 +121,7 @@ __all__ = [
     "import_runs",
     "installation",
     "interactions",
+    "leases",
     "links",
     "message_history",
     "messages",

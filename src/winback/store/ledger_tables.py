@@ -318,3 +318,13 @@ class Installation(SQLModel, table=True):
 
     key: str = Field(max_length=50, primary_key=True)
     value: str = Field(max_length=500)
+
+
+class Lease(SQLModel, table=True):
+    """A task that one process at a time does, and which process holds it; it is free when it was not renewed for a while."""
+
+    __tablename__ = "leases"
+
+    name: str = Field(max_length=50, primary_key=True)
+    holder: str = Field(max_length=100)
+    renewed_at: datetime = Field(sa_type=UtcDateTime)
