@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from winback import gsm
 from winback.compose.sms import count_segments
 
 
@@ -37,7 +38,7 @@ def test_parts(text: str, parts: int) -> None:
     assert count_segments(text).count == parts
 
 
-@pytest.mark.parametrize("character", "é è Ç ñ Δ € [ ] { } \\ ~ ^ | @ £ \n \r \f".split(" "))
+@pytest.mark.parametrize("character", [*"éèÇñΔ€[]{}\\~^|@£\n\r\f"])
 def test_characters_of_the_gsm_alphabet(character: str) -> None:
     assert count_segments(character).encoding == "GSM-7"
     assert count_segments(character).offending is None
@@ -50,10 +51,8 @@ def test_characters_outside_it_are_named(character: str) -> None:
 
 
 def test_the_alphabet_has_its_size() -> None:
-    from winback.compose import sms
-
-    assert len(sms._BASIC) == 127  # 128 less the escape
-    assert len(sms._EXTENSION) == 10
+    assert len(gsm.BASIC) == 127  # 128 less the escape
+    assert len(gsm.EXTENSION) == 10
 
 
 @given(st.text(max_size=700))
