@@ -15,6 +15,7 @@ from winback.store.ledger_tables import (
     Coupon,
     Enrollment,
     EnrollmentState,
+    GatewayState,
     ImportRun,
     Installation,
     Interaction,
@@ -70,6 +71,7 @@ conversions = table(Conversion)
 coupons = table(Coupon)
 plan_funnels = table(PlanFunnel)
 passes = table(Pass)
+gateway_states = table(GatewayState)
 import_runs = table(ImportRun)
 installation = table(Installation)
 leases = table(Lease)
@@ -85,6 +87,7 @@ __all__ = [
     "Enrollment",
     "EnrollmentState",
     "Event",
+    "GatewayState",
     "Id",
     "ImportRun",
     "Installation",
@@ -118,6 +121,7 @@ __all__ = [
     "enrollments",
     "events",
     "exclusive",
+    "gateway_states",
     "import_runs",
     "installation",
     "interactions",

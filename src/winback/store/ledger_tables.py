@@ -328,3 +328,14 @@ class Lease(SQLModel, table=True):
     name: str = Field(max_length=50, primary_key=True)
     holder: str = Field(max_length=100)
     renewed_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class GatewayState(SQLModel, table=True):
+    """A gateway that cannot send at present, and why; a gateway without a row has no trouble."""
+
+    __tablename__ = "gateway_states"
+
+    name: str = Field(max_length=100, primary_key=True)  # as in config.toml
+    paused_until: datetime | None = Field(default=None, sa_type=UtcDateTime)  # empty: until its settings are repaired
+    reason: str = Field(max_length=500)
+    failures: int  # in a row, each pause longer than the one before
