@@ -125,6 +125,12 @@ class Message(SQLModel, table=True):
             sqlite_where=text("state = 'sending'"),
             postgresql_where=text("state = 'sending'"),
         ),
+        Index(
+            "ix_messages_uncertain",
+            "campaign",
+            sqlite_where=text("state = 'uncertain'"),
+            postgresql_where=text("state = 'uncertain'"),
+        ),
         Index("ix_messages_customer", "customer_id", "channel", "due_at"),
         Index("ix_messages_campaign", "campaign", "step", "state"),
         Index("ix_messages_provider", "gateway", "provider_id"),
