@@ -1,7 +1,7 @@
 """Bring customers, orders and events in from files and from the JSON API."""
 
 from winback.importers.mapping import ImportMap, load_map, shipped_maps
-from winback.importers.result import ImportResult, ImportSettings, Kind, Progress, RowProblem
+from winback.importers.result import ImportResult, ImportSettings, Kind, Outcome, Progress, RowProblem
 from winback.importers.run import import_file, write_rows
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "ImportResult",
     "ImportSettings",
     "Kind",
+    "Outcome",
     "Progress",
     "RowProblem",
     "import_file",

@@ -20,7 +20,7 @@ _PLAIN = (
 
 def merge_customers(merge: Merge) -> Merged:
     """Insert and update customers; take over what the file says of consent where that weakens nothing."""
-    connection, done, s = merge.connection, Merged(), staged_customers
+    connection, done, s = merge.connection, Merged(row_by_row=merge.row_by_row), staged_customers
     index(connection, s, "external_id")
     index(connection, staged_consents, "line")
     fold_repeats(merge, s, _move_consents)
@@ -28,6 +28,7 @@ def merge_customers(merge: Merge) -> Merged:
     merged = _merged(merge)
     note_changed(connection, s, customers, merged, objects=("attributes",))
     new = count_rows(connection, s, s.c.target_id.is_(None))
+    done.remember(connection, s, "inserted", s.c.target_id.is_(None))
     connection.execute(
         update(customers)
         .where(customers.c.id == s.c.target_id, customers.c.id.in_(select(changed.c.id)))
@@ -44,6 +45,7 @@ def merge_customers(merge: Merge) -> Merged:
         )
     done.inserted, done.customers_created = new, new
     done.updated = count_rows(connection, s, s.c.target_id.in_(select(changed.c.id)))
+    done.remember(connection, s, "updated", s.c.target_id.in_(select(changed.c.id)))
     done.unchanged = count_rows(connection, s) - done.inserted - done.updated
     return done
 

@@ -19,7 +19,7 @@ from winback.store import events
 
 def merge_events(merge: Merge) -> Merged:
     """Insert and update events, and create absent customers."""
-    connection, done, s = merge.connection, Merged(), staged_events
+    connection, done, s = merge.connection, Merged(row_by_row=merge.row_by_row), staged_events
     if merge.numbered:
         number_ids(connection, s)
     index(connection, s, "external_id")

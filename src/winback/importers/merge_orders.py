@@ -43,7 +43,7 @@ _NEEDED = {"placed_at": "placed_at", "customer": "customer_id", "total_minor": "
 
 def merge_orders(merge: Merge) -> Merged:
     """Insert and update orders with their lines, create absent customers, and refresh the touched customers' aggregates."""
-    connection, done = merge.connection, Merged()
+    connection, done = merge.connection, Merged(row_by_row=merge.row_by_row)
     if merge.numbered:
         number_ids(connection, staged_orders)
     index(connection, staged_orders, "external_id")

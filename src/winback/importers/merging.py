@@ -29,7 +29,7 @@ from sqlalchemy import (
     update,
 )
 
-from winback.importers.result import ImportSettings
+from winback.importers.result import ImportSettings, Outcome
 from winback.importers.staging import changed
 from winback.importers.tally import Tally
 from winback.store import Json, UtcDateTime, customers
@@ -49,6 +49,7 @@ class Merge:
     numbered: bool = False  # ids end in a number that is still to be added
     clears: bool = False  # some rows empty columns
     line_mode: bool = False  # one row of the file is one line of an order
+    row_by_row: bool = False  # the outcome of each row is asked for
 
     @property
     def moment(self) -> ColumnElement[datetime]:
@@ -65,13 +66,24 @@ class Merged:
     unchanged: int = 0
     customers_created: int = 0
     notes: list[str] = field(default_factory=list)
+    row_by_row: bool = False
+    outcomes: dict[int, Outcome] = field(default_factory=dict)  # of rows by their line; those that are missing changed nothing
 
     def count(self, connection: Connection, staged: Table) -> None:
         """Count the staged rows once targets and changes are known, and nothing is merged yet."""
-        self.inserted = count_rows(connection, staged, staged.c.target_id.is_(None))
-        self.updated = count_rows(connection, staged, staged.c.target_id.in_(select(changed.c.id)))
+        new, altered = staged.c.target_id.is_(None), staged.c.target_id.in_(select(changed.c.id))
+        self.inserted = count_rows(connection, staged, new)
+        self.updated = count_rows(connection, staged, altered)
         rest = and_(staged.c.target_id.is_not(None), staged.c.target_id.not_in(select(changed.c.id)))
         self.unchanged = count_rows(connection, staged, rest)
+        self.remember(connection, staged, "inserted", new)
+        self.remember(connection, staged, "updated", altered)
+
+    def remember(self, connection: Connection, staged: Table, outcome: Outcome, which: ColumnElement[bool]) -> None:
+        """Keep the outcome of these staged rows, where somebody asks for it row by row."""
+        if self.row_by_row:
+            lines = connection.scalars(select(staged.c.line).where(which))
+            self.outcomes.update((line, outcome) for line in lines if line not in self.outcomes)
 
 
 def count_rows(connection: Connection, staged: Table, *which: ColumnElement[bool]) -> int:

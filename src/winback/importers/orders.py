@@ -11,7 +11,7 @@ from winback.importers.merging import merge_values
 from winback.importers.reading import Cell, Reading, RowReader, own_id
 from winback.importers.result import Kind
 from winback.importers.staging import staged_lines, staged_orders
-from winback.importers.values import CellError, exponent, parse_text, parse_whole
+from winback.importers.values import LARGEST_AMOUNT, CellError, exponent, parse_text, parse_whole
 from winback.store import OrderStatus
 
 _STAGED = (
@@ -132,6 +132,8 @@ class OrderReader(RowReader):
         if "price" not in cells:
             raise CellError("price is empty")
         price = self._amount("price", cells["price"], currency)
+        if abs(price * cells.get("quantity", 1)) > LARGEST_AMOUNT:
+            raise CellError("price is an amount beyond reason", f"{cells['price']!r} times {cells['quantity']}")
         name = cells.get("product_name") or product_id
         return (str(product_id)[:200], name, cells.get("category"), cells.get("quantity", 1), price, cells.get("url"))
 
@@ -142,7 +144,7 @@ class OrderReader(RowReader):
         for name, (read, hard) in self._readers.items():
             if name not in _LINE_COLUMNS:
                 continue
-            given = next((listed[each] for each in (name, *_IN_LINES.get(name, ())) if listed.get(each) not in {None, ""}), None)
+            given = next((listed[each] for each in (name, *_IN_LINES.get(name, ())) if listed.get(each) not in (None, "")), None)
             if given is None or isinstance(given, dict | list | bool):
                 continue
             try:

@@ -31,6 +31,10 @@ _ABSENT = object()
 _ATTRIBUTE_LIMIT = 10_000
 _NUMBERS = frozenset("0123456789.-")
 
+#: Whole numbers that both databases keep and compare as numbers; above the other, a float no longer tells neighbours apart.
+_LARGEST_WHOLE = 2**63
+_EXACT_FLOATS = 2**53
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -337,8 +341,10 @@ def _attribute(value: Any) -> Any:
     if isinstance(value, str):
         return _number_or_text(value)
     if isinstance(value, Decimal):
-        return float(value) if value % 1 else int(value)
-    if isinstance(value, bool | int):
+        value = float(value)
+        if value.is_integer() and abs(value) < _EXACT_FLOATS:
+            return int(value)
+    if isinstance(value, bool) or (isinstance(value, int) and abs(value) < _LARGEST_WHOLE):
         return value
     if isinstance(value, float) and value == value and abs(value) != float("inf"):  # noqa: PLR0124 - NaN is unequal to itself
         return value

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
 #: Called now and then with rows read, bytes read and bytes in all.
 Progress = Callable[[int, int, int], None]
@@ -17,6 +18,10 @@ class Kind(StrEnum):
     CUSTOMERS = "customers"
     ORDERS = "orders"
     EVENTS = "events"
+
+
+#: What became of one row.
+Outcome = Literal["inserted", "updated", "unchanged", "rejected"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,8 @@ class ImportResult:
     rejects_file: Path | None
     warnings: int = 0  # values left out of rows that were kept; each is in the rejects file
     reasons: Mapping[str, int] = field(default_factory=dict)  # how often each reason, rejected or warned, came up
-    problems: tuple[RowProblem, ...] = ()  # the first of them, in order
+    problems: tuple[RowProblem, ...] = ()  # the first of them, in order; of `write_rows` all
+    outcomes: tuple[Outcome, ...] = ()  # of each row, in order; of `write_rows` only
     notes: tuple[str, ...] = ()  # what a person should know of the file as a whole
     encoding: str | None = None  # as detected or said
     format: str | None = None

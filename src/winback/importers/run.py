@@ -22,7 +22,7 @@ from winback.importers.merge_orders import merge_orders
 from winback.importers.merging import Merge, Merged
 from winback.importers.orders import OrderReader
 from winback.importers.reading import Reading, RowReader
-from winback.importers.result import ImportResult, ImportSettings, Kind, Progress
+from winback.importers.result import ImportResult, ImportSettings, Kind, Outcome, Progress
 from winback.importers.staging import (
     Loader,
     binder,
@@ -119,21 +119,25 @@ def write_rows(
     rows: Iterable[Mapping[str, Any]],
     now: datetime,
     source: str,
+    *,
+    mapping: ImportMap | None = None,
 ) -> ImportResult:
     """Write rows that come from elsewhere than a file (the JSON API) within the caller's transaction; keys are our columns.
 
-    The same reading and merging as of files. `problems` of the result has each refused row by its number, from 1.
+    The same reading and merging as of files. `outcomes` of the result has what became of each row, `problems` why, by the
+    row's number, from 1.
     """
     kind, begun = Kind(kind), time.perf_counter()
     exclusive(connection)
     prepare(connection, _STAGED[kind])
-    tally = Tally(None)
-    reading = _reading(connection, settings, ImportMap(), now=now, source=source, tally=tally, delimiter=None)
+    tally = Tally(None, shown=None)
+    chosen = mapping or ImportMap()
+    reading = _reading(connection, settings, chosen, now=now, source=source, tally=tally, delimiter=None)
     reader = _READERS[kind](reading, None)
     for number, row in enumerate(rows, 1):
         reader.read(number, dict(row))
     reader.finish()
-    done = _merge(connection, settings, kind, reader, now)
+    done = _merge(connection, settings, kind, reader, now, row_by_row=True)
     prepare(connection, _STAGED[kind])  # leaves nothing personal behind
     return _result(done, tally, reader, begun, None, None)
 
@@ -194,7 +198,15 @@ def _read_all(reader: RowReader, source: Source, progress: Progress | None) -> N
         progress(reader.tally.rows, source.size, source.size)
 
 
-def _merge(connection: Connection, settings: ImportSettings, kind: Kind, reader: RowReader, now: datetime) -> Merged:
+def _merge(
+    connection: Connection,
+    settings: ImportSettings,
+    kind: Kind,
+    reader: RowReader,
+    now: datetime,
+    *,
+    row_by_row: bool = False,
+) -> Merged:
     template = reader.reading.map.ids.get(ID[kind], "")
     merge = Merge(
         connection=connection,
@@ -204,6 +216,7 @@ def _merge(connection: Connection, settings: ImportSettings, kind: Kind, reader:
         numbered="{n}" in template,
         clears=reader.clears,
         line_mode=isinstance(reader, OrderReader) and reader.line_mode,
+        row_by_row=row_by_row,
     )
     done = _MERGES[kind](merge)
     if kind is Kind.ORDERS:
@@ -243,10 +256,18 @@ def _result(
         warnings=tally.warnings,
         reasons=dict(tally.reasons.most_common()),
         problems=tuple(tally.problems),
+        outcomes=_outcomes(done, tally) if done.row_by_row else (),
         notes=(*reader.notes(), *done.notes, *(f"{count} {note}" for note, count in tally.notes.items())),
         encoding=source.encoding if source else None,
         format=source.format if source else None,
     )
+
+
+def _outcomes(done: Merged, tally: Tally) -> tuple[Outcome, ...]:
+    """Return what became of each row; one that a later row of the same id replaced, or of a forgotten person, changed nothing."""
+    refused: dict[int, Outcome] = {problem.line: "rejected" for problem in tally.problems if problem.rejected}
+    known = done.outcomes | refused
+    return tuple(known.get(number, "unchanged") for number in range(1, tally.rows + 1))
 
 
 def _file_name(path: Path) -> str:

@@ -52,7 +52,7 @@ class Rejects:
 class Tally:
     """What became of the rows so far."""
 
-    def __init__(self, rejects: Rejects | None) -> None:
+    def __init__(self, rejects: Rejects | None, shown: int | None = _SHOWN) -> None:
         self.rows = 0
         self.rejected = 0
         self.warnings = 0
@@ -61,6 +61,7 @@ class Tally:
         self.notes: Counter[str] = Counter()
         self.problems: list[RowProblem] = []
         self._rejects = rejects
+        self._shown = shown
 
     def reject(self, line: int, reason: str, detail: str, raw: str) -> None:
         """Refuse a row."""
@@ -75,7 +76,7 @@ class Tally:
     def _keep(self, line: int, severity: str, reason: str, detail: str, raw: str) -> None:
         self.reasons[reason] += 1
         text = f"{reason}: {detail}" if detail else reason
-        if len(self.problems) < _SHOWN:
+        if self._shown is None or len(self.problems) < self._shown:
             self.problems.append(RowProblem(line, text, severity == "rejected"))
         if self._rejects is not None:
             self._rejects.write(line, severity, text, raw)

@@ -40,7 +40,9 @@ _MONTH_FIRST = frozenset({"US", "PH", "PR", "GU", "AS", "VI", "FM", "MH", "PW"})
 _PLAIN_AMOUNT = re.compile(r"-?\d+(?:\.\d\d)?\Z")
 _AMOUNT = re.compile(r"(?P<minus>[-−(]?)\s*(?P<number>\d[\d.,'’\s]*|[.,]\d+)\s*(?P<close>\)?)(?P<trail>-?)\Z")
 _CURRENCY_MARK = re.compile(r"^[-−(]?\s*(?P<before>[^\d\s.,'’()\-−]{1,4})|(?P<after>[^\d\s.,'’()\-−]{1,4})\s*\)?\s*-?$")
-_LARGEST_AMOUNT = 10**15
+
+#: In minor units; sums of thousands of them still fit 64 bits.
+LARGEST_AMOUNT = 10**15
 
 _DOTTED = re.compile(r"(\d{1,2})\.\s?(\d{1,2})\.(?:\s?(\d{4}|\d{2}))?\Z")
 _SLASHED = re.compile(r"(\d{1,2})/(\d{1,2})(?:/(\d{4}|\d{2}))?\Z")
@@ -132,7 +134,7 @@ class Amounts:
 
 
 def _bounded(value: int, text: str) -> int:
-    if abs(value) > _LARGEST_AMOUNT:
+    if abs(value) > LARGEST_AMOUNT:
         raise CellError("an amount beyond reason", repr(text))
     return value
 
