@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -81,8 +82,10 @@ def make_shop(tmp_path: Path, database_url: str) -> ShopMaker:
     """Write a shop's files, with a body for every template its campaigns name, and load it."""
 
     def make(**campaigns: str) -> Project:
-        root = write_shop(tmp_path / "shop", campaigns=campaigns, settings={"database": {"url": database_url}})
-        return load_project(root)
+        written = {name: tomllib.loads(text) for name, text in campaigns.items()}
+        # The URL may hold a password, which no file may.
+        root = write_shop(tmp_path / "shop", campaigns=written)
+        return load_project(root, environ={"WINBACK_DATABASE_URL": database_url})
 
     return make
 

@@ -4,33 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from winback.audience import Audience
 from winback.errors import InputError
-from winback.project.values import (
-    Conversion,
-    Duration,
-    Expression,
-    FileModel,
-    LocalTime,
-    Name,
-    PositiveDuration,
-    Share,
-    TemplateName,
-    Text,
-    Weekdays,
-)
+from winback.filemodel import Duration, Expression, FileModel, Name, PositiveDuration, Text
+from winback.project.values import Conversion, LocalTime, Share, TemplateName, Weekdays
 from winback.store import Channel, Purpose
-
-if TYPE_CHECKING:
-    from winback.audience import Audience
-else:
-    try:
-        from winback.audience import Audience
-    except ImportError:
-        Audience = Any
 
 #: Why a step may go to its fallback channel instead.
 FallbackReason = Literal["no_address", "no_consent", "suppressed", "hard_bounce"]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from winback.errors import InputError, Problem, ProjectError
+from winback.filemodel import is_name
 from winback.project.campaign import Campaign, CampaignFile
 from winback.project.problems import explain
 from winback.project.project import SECRET_VARIABLE, SHORTEST_SECRET, Project
@@ -20,7 +21,6 @@ from winback.project.references import Loaded, check_references
 from winback.project.salvage import salvage
 from winback.project.settings import Settings
 from winback.project.toml import TomlFile, read_toml
-from winback.project.values import is_name
 from winback.secrets import Secret, bind
 
 if TYPE_CHECKING:

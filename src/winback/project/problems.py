@@ -9,9 +9,9 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from winback.errors import Problem
+from winback.filemodel import kind_of
 from winback.project.schema import schema_of
 from winback.project.toml import KeyPath, TomlFile
-from winback.project.values import kind_of
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter, ValidationError

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from winback.project.values import Cap, Caps, Color, FileModel, Name, QuietHours, QuietSpan, Text, refused
+from winback.filemodel import FileModel, Name, Text, refused
+from winback.project.values import Cap, Caps, Color, QuietHours, QuietSpan
 from winback.secrets import Secret
 from winback.store import Channel
 

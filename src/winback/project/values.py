@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import time, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from winback.durations import format_duration, parse_duration
-
-
-class FileModel(BaseModel):
-    """A table of a file: unknown keys are errors, nothing is converted silently, nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+from winback.durations import format_duration
+from winback.filemodel import kind_of, positive, read_duration, refused, written_as
 
 
 @dataclass(frozen=True, order=True)
@@ -49,41 +42,11 @@ WEEKDAYS = {"mon": 0, "tue": 1, "wed": 2, "thu": 3, "fri": 4, "sat": 5, "sun": 6
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::00)?")
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,2})?)\s*%")
 _CAP = re.compile(r"(\d{1,4})\s+(?:in|per)\s+(.+)")
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _TEMPLATE = re.compile(r"[a-z0-9][a-z0-9_-]*(?:/[a-z0-9][a-z0-9_-]*)*")
 _COLOR = re.compile(r"#(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 
 #: Ends of template files; a step names a template without them.
 TEMPLATE_ENDS = (".email.html", ".email.txt", ".sms.txt")
-
-
-def refused(message: str, remedy: str) -> PydanticCustomError:
-    """Return the error for a value that cannot be used, in plain words."""
-    return PydanticCustomError("refused", "{message}; {remedy}", {"message": message, "remedy": remedy})
-
-
-def kind_of(value: object) -> str:
-    """Say what a value from a file is, in a marketer's words, without quoting it."""
-    if isinstance(value, bool):
-        return "true or false"
-    names = {str: "a text", int: "a number", float: "a number", list: "a list", dict: "a table", time: "a time"}
-    return names.get(type(value), "a date" if hasattr(value, "year") else "something else")
-
-
-def _duration(value: Any) -> timedelta:
-    if isinstance(value, timedelta):
-        return value
-    try:
-        return parse_duration(value)
-    except ValueError as error:
-        message, _, remedy = str(error).partition("; ")
-        raise refused(message, remedy) from None
-
-
-def _positive(value: timedelta) -> timedelta:
-    if value <= timedelta():
-        raise refused("must be longer than nothing", "write '7d' or '12h'")
-    return value
 
 
 def parse_time(value: Any) -> time:
@@ -131,7 +94,7 @@ def _cap(value: Any) -> Cap:
     found = _CAP.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
         raise refused(f"{value!r} is not a cap", 'write "4 in 7d": at most four messages in any seven days')
-    count, window = int(found[1]), _positive(_duration(found[2]))
+    count, window = int(found[1]), positive(read_duration(found[2]))
     if count < 1:
         raise refused(
             f"{value!r} would let nothing through", "write at least 1, or switch the campaigns off with enabled = false"
@@ -163,19 +126,6 @@ def _is_weekday(text: str, day: str) -> bool:
     return text.strip().lower() in (day, full)
 
 
-def _name(value: str) -> str:
-    if not _NAME.fullmatch(value) or len(value) > 80:
-        raise refused(
-            f"{value!r} cannot be a name", "use up to 80 small letters, digits, - and _, beginning with a letter or a digit"
-        )
-    return value
-
-
-def is_name(text: str) -> bool:
-    """Say whether a text can name a campaign, a step, a variant, a score or a segment."""
-    return bool(_NAME.fullmatch(text)) and len(text) <= 80
-
-
 def _template(value: str) -> str:
     for end in TEMPLATE_ENDS:
         if value.endswith(end):
@@ -195,12 +145,6 @@ def _color(value: str) -> str:
     return value
 
 
-def _not_blank(value: str) -> str:
-    if not value.strip():
-        raise refused("is empty", "write something, or take the key out")
-    return value
-
-
 def _conversion(value: str) -> str:
     kind, colon, event = value.partition(":")
     if value == "order" or (kind == "event" and colon and event.strip()):
@@ -208,37 +152,22 @@ def _conversion(value: str) -> str:
     raise refused(f"{value!r} is nothing that can be counted", 'write "order", or "event:NAME" for one of your events')
 
 
-def _schema(convert: Callable[[Any], Any], **schema: Any) -> tuple[BeforeValidator, WithJsonSchema]:
-    return BeforeValidator(convert), WithJsonSchema(schema)
-
-
-_DURATION_SCHEMA: dict[str, Any] = {
-    "type": "string",
-    "pattern": r"^(\d+ ?(w|d|h|min|s) ?)+$",
-    "examples": ["7d", "12h", "30min", "2w", "7d 12h"],
-}
-
-Duration = Annotated[timedelta, *_schema(_duration, **_DURATION_SCHEMA)]
-PositiveDuration = Annotated[timedelta, *_schema(_duration, **_DURATION_SCHEMA), AfterValidator(_positive)]
-LocalTime = Annotated[time, *_schema(parse_time, type="string", pattern=r"^\d{1,2}:\d{2}$", examples=["09:30"])]
-Share = Annotated[int, *_schema(_share, type="string", pattern=r"^\d{1,3}(\.\d{1,2})? ?%$", examples=["10%"])]
+LocalTime = Annotated[time, *written_as(parse_time, type="string", pattern=r"^\d{1,2}:\d{2}$", examples=["09:30"])]
+Share = Annotated[int, *written_as(_share, type="string", pattern=r"^\d{1,3}(\.\d{1,2})? ?%$", examples=["10%"])]
 QuietSpan = Annotated[
     QuietHours | None,
-    *_schema(_quiet_hours, type="string", pattern=r"^(off|\d{1,2}:\d{2}-\d{1,2}:\d{2})$", examples=["21:00-09:00", "off"]),
+    *written_as(_quiet_hours, type="string", pattern=r"^(off|\d{1,2}:\d{2}-\d{1,2}:\d{2})$", examples=["21:00-09:00", "off"]),
 ]
 Weekdays = Annotated[
     frozenset[int],
-    *_schema(_weekdays, type="array", items={"enum": list(WEEKDAYS)}, minItems=1, examples=[["tue", "wed", "thu"]]),
+    *written_as(_weekdays, type="array", items={"enum": list(WEEKDAYS)}, minItems=1, examples=[["tue", "wed", "thu"]]),
 ]
-_OneCap = Annotated[Cap, *_schema(_cap, type="string", pattern=r"^\d+ (in|per) .+$", examples=["4 in 7d"])]
+_OneCap = Annotated[Cap, *written_as(_cap, type="string", pattern=r"^\d+ (in|per) .+$", examples=["4 in 7d"])]
 Caps = Annotated[tuple[_OneCap, ...], BeforeValidator(_caps), Field(strict=False)]
-Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]*$"})]
 TemplateName = Annotated[str, AfterValidator(_template), WithJsonSchema({"type": "string", "examples": ["sleeping/hello"]})]
 Color = Annotated[
     str, AfterValidator(_color), WithJsonSchema({"type": "string", "pattern": _COLOR.pattern, "examples": ["#1f6f5c"]})
 ]
-Text = Annotated[str, AfterValidator(_not_blank)]
-Expression = Annotated[str, AfterValidator(_not_blank), Field(examples=["orders >= 2"])]
 Conversion = Annotated[
     str, AfterValidator(_conversion), WithJsonSchema({"type": "string", "pattern": "^(order|event:.+)$", "examples": ["order"]})
 ]

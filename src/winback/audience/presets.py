@@ -1,0 +1,194 @@
+"""The presets of `[audience]`: what makes somebody come into a campaign, as checked tables."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field
+
+from winback.durations import format_duration
+from winback.filemodel import Duration, Expression, FileModel, Name, PositiveDuration, Text, read_duration, refused, written_as
+
+_RHYTHM = re.compile(r"(\d{1,2}(?:\.\d)?)x")
+
+#: Two dates a year apart are the same day; a leap year lies between at most every eight years.
+_LONGEST_OFFSET = timedelta(days=180)
+
+
+@dataclass(frozen=True)
+class Inactive:
+    """How long somebody has not ordered: a time, or a multiple of their own time between orders; and at most how long."""
+
+    at_least: timedelta | None = None
+    rhythms: float | None = None
+    at_most: timedelta | None = None
+
+    def __str__(self) -> str:
+        least = f"{self.rhythms:g}x" if self.rhythms is not None else format_duration(self.at_least or timedelta())
+        return f"{least}..{format_duration(self.at_most)}" if self.at_most is not None else least
+
+
+def _inactive(value: Any) -> Inactive:
+    if isinstance(value, Inactive):
+        return value
+    if not isinstance(value, str):
+        read_duration(value)  # refuses it with a hint
+        raise refused(f"{value!r} is not a time", "write '90d', '90d..365d' or '2x'")
+    least, dots, most = value.strip().partition("..")
+    at_most = read_duration(most.strip()) if dots else None
+    rhythm = _RHYTHM.fullmatch(least.strip())
+    if rhythm:
+        rhythms = float(rhythm[1])
+        if rhythms < 1:
+            raise refused(f"{value!r} is less than one usual time between orders", "write '2x' or more")
+        return Inactive(rhythms=rhythms, at_most=at_most)
+    at_least = read_duration(least.strip())
+    if at_most is not None and at_most < at_least:
+        raise refused(f"{value!r} ends before it begins", f"write '{most.strip()}..{least.strip()}'")
+    if not at_least:
+        raise refused(f"{value!r} takes in everybody who ever ordered", "write '90d' or '90d..365d'")
+    return Inactive(at_least=at_least, at_most=at_most)
+
+
+def _offset(value: Any) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    text = value.strip() if isinstance(value, str) else value
+    before = isinstance(text, str) and text[:1] in ("-", "−")
+    offset = read_duration(text.lstrip("+-−").strip() if isinstance(text, str) else text)
+    if offset % timedelta(days=1):
+        raise refused(f"{value!r} is not a number of days", "write '-3d'; the time of day stands in [schedule]")
+    if offset > _LONGEST_OFFSET:
+        raise refused(f"{value!r} is more than half a year", "count from the other side of the day")
+    return -offset if before else offset
+
+
+_FIELD = re.compile(r"birthday|first_order|attributes\.[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _yearly_field(value: Any) -> Any:
+    if isinstance(value, str) and not _FIELD.fullmatch(value):
+        raise refused(f"{value!r} is no yearly date", "write 'birthday', 'first_order' or 'attributes.NAME'")
+    return value
+
+
+def _dates(value: Any) -> Any:
+    if isinstance(value, list):
+        for each in value:
+            if isinstance(each, str):
+                raise refused(f"{each!r} is in quotes", f"write the date without them: {each}")
+        return tuple(value)
+    return value
+
+
+_OFFSET_SCHEMA: dict[str, Any] = {"type": "string", "pattern": r"^[-+−]?\d+ ?[dw]$", "examples": ["-3d"]}
+_INACTIVE_SCHEMA: dict[str, Any] = {
+    "type": "string",
+    "pattern": r"^(\d+(\.\d)?x|[\dwdhmins ]+)(\.\.[\dwdhmins ]+)?$",
+    "examples": ["90d..365d", "90d", "2x"],
+}
+
+InactiveTime = Annotated[Inactive, *written_as(_inactive, **_INACTIVE_SCHEMA)]
+Offset = Annotated[timedelta, *written_as(_offset, **_OFFSET_SCHEMA)]
+
+
+class Preset(FileModel):
+    """What all presets have in common."""
+
+    preset: str
+    where: Expression | None = Field(
+        None, description="A condition about the customer; only those whom it fits come in.", examples=["orders >= 2"]
+    )
+
+    #: Whether the occasion is about an order, which templates then have as `order`.
+    about_an_order: ClassVar[bool] = False
+
+
+class Sleeping(Preset):
+    """Customers whose last order is long ago. Occasion: that order."""
+
+    preset: Literal["sleeping"] = Field(description="Customers whose last order is long ago.")
+    inactive: InactiveTime = Field(
+        Inactive(at_least=timedelta(days=90)),
+        description="How long ago: '90d' or more, '90d..365d' between the two, '2x' twice the customer's own rhythm.",
+        examples=["90d..365d"],
+        json_schema_extra={"default": "90d"},
+    )
+
+
+class Birthday(Preset):
+    """A date that comes back every year. Occasion: the year in which it falls."""
+
+    preset: Literal["birthday"] = Field(description="A date that comes back every year.")
+    field: Annotated[str, BeforeValidator(_yearly_field)] = Field(
+        "birthday",
+        description="Which date: 'birthday', 'first_order', or 'attributes.NAME' for one of your own.",
+        examples=["birthday"],
+    )
+    offset: Offset = Field(timedelta(), description="Days before or after: '-3d' is three days before.", examples=["-3d"])
+    leap_day: Literal["feb28", "mar1", "skip"] = Field(
+        "feb28", description="When those born on 29 February get it in other years.", examples=["feb28"]
+    )
+
+
+class AfterOrder(Preset):
+    """Some time after an order. Occasion: the order."""
+
+    preset: Literal["after_order"] = Field(description="Some time after an order.")
+    after: Literal["placed", "delivered", "voided"] = Field(
+        "placed",
+        description="After the order was placed, delivered, or voided: cancelled, refunded, returned.",
+        examples=["placed"],
+    )
+    delay: Duration = Field(timedelta(), description="How long after.", examples=["1d"])
+    first: bool = Field(False, description="true: only customers' first orders.", examples=[True])
+
+    about_an_order: ClassVar[bool] = True
+
+
+class ReachedScore(Preset):
+    """People whose score reached a level. Occasion: each time they reach it."""
+
+    preset: Literal["score"] = Field(description="People whose score reached a level.")
+    score: Name = Field(description="The score's name in campaigns/scores.toml.", examples=["lead"])
+    level: Name = Field(description="The level's name.", examples=["warm"])
+
+
+class AfterEvent(Preset):
+    """People who did something. Occasion: the event."""
+
+    preset: Literal["event"] = Field(description="People who did something.")
+    event: Text = Field(description="The event's name.", examples=["cart_left"])
+    delay: Duration = Field(timedelta(), description="How long after.", examples=["1h"])
+    unless: Text | None = Field(
+        None, description="Another event; who did that within the time of `within` does not come in.", examples=["checkout"]
+    )
+    within: PositiveDuration | None = Field(
+        None,
+        description="How long after the first event the other one is waited for; without it as long as `delay`.",
+        examples=["1h"],
+    )
+
+
+class EnteredSegment(Preset):
+    """People who enter a segment of campaigns/audiences.toml. Occasion: the day they entered."""
+
+    preset: Literal["segment"] = Field(description="People who enter a segment.")
+    segment: Name = Field(description="The segment's name in campaigns/audiences.toml.", examples=["loyal"])
+
+
+class Everyone(Preset):
+    """Everybody, on given days. Occasion: the day."""
+
+    preset: Literal["everyone"] = Field(description="Everybody, on given days.")
+    on: Annotated[tuple[date, ...], BeforeValidator(_dates), Field(min_length=1, strict=False)] = Field(
+        description="Dates, without quotes.", examples=[["2026-12-24"]]
+    )
+
+
+Audience = Annotated[
+    Sleeping | Birthday | AfterOrder | ReachedScore | AfterEvent | EnteredSegment | Everyone, Field(discriminator="preset")
+]

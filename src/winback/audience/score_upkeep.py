@@ -1,0 +1,375 @@
+"""Keep scores: who stands where now, and when each customer's level changed.
+
+The value just after each event is a running sum of points, each faded by its age. For half-lives, points are weighed on one
+scale, 2 to the power of (moment - now) / half-life, so that a plain running SUM, scaled back, gives the faded value at each event.
+
+A level is entered when the value reaches its threshold T, and left when it falls below T - hysteresis. So it is enough to know,
+at each event and for each threshold, which of the two came last: an event after which the value was T or more ("up"), or an
+event right before which it was less than T - hysteresis ("down"; between events a value only falls). Both are window functions:
+one pass over the events of the customers that are looked at, and the same result whenever it is computed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Float,
+    Integer,
+    MetaData,
+    Select,
+    String,
+    Table,
+    and_,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    union,
+    union_all,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from winback.audience.context import AudienceContext
+from winback.audience.scores import ScoreModel, ScoreRule
+from winback.audience.where import compile_condition
+from winback.store import (
+    Id,
+    InteractionClass,
+    InteractionKind,
+    UtcDateTime,
+    customers,
+    events,
+    installation,
+    interactions,
+    score_crossings,
+    score_states,
+    seconds_between,
+)
+
+#: Points older than this many half-lives are worth less than a billionth.
+_FORGOTTEN = 30
+
+#: How often everybody's value is computed anew, whether or not they did something: it fades by itself.
+_REFRESH_EVERY = timedelta(hours=24)
+
+#: Faded points come back from their scale with an error in the last digits; a threshold is reached all the same.
+_TOLERANCE = 1e-9
+
+_KINDS = {"opened": InteractionKind.OPEN, "clicked": InteractionKind.CLICK}
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_metadata = MetaData()
+
+_chosen = Table("score_chosen", _metadata, Column("customer_id", Id, primary_key=True), prefixes=["TEMPORARY"])
+
+#: Moments worth keeping: those at which a level was reached, and now.
+_moments = Table(
+    "score_moments",
+    _metadata,
+    Column("customer_id", Id, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("value", Float, nullable=False),
+    Column("before", Integer, nullable=False),  # number of the level right before, from 0
+    Column("after", Integer, nullable=False),
+    prefixes=["TEMPORARY"],
+)
+
+
+def update_scores(connection: Connection, scores: Mapping[str, ScoreModel], context: AudienceContext) -> None:
+    """Bring every score up to `context.now`: values and levels, and the levels that were reached since the last time.
+
+    Only customers who did something since are looked at, everybody once a day, and whenever a score's definition changes.
+    """
+    for model in scores.values():
+        _metadata.create_all(connection, checkfirst=False)
+        _update(connection, model, context)
+        _metadata.drop_all(connection, checkfirst=False)
+    connection.execute(delete(score_states).where(score_states.c.model.not_in(list(scores))))
+
+
+def _update(connection: Connection, model: ScoreModel, context: AudienceContext) -> None:
+    seen = _Seen.read(connection, model)
+    definition = hashlib.sha256(model.model_dump_json().encode()).hexdigest()
+    changed = seen.definition is not None and seen.definition != definition
+    newest = _Seen(
+        events=connection.scalar(select(func.max(events.c.id))) or 0,
+        interactions=connection.scalar(select(func.max(interactions.c.id))) or 0,
+        at=context.now,
+        everybody_at=context.now,
+        definition=definition,
+    )
+    is_new = seen.definition != definition or seen.everybody_at is None
+    if is_new or not timedelta() <= context.now - (seen.everybody_at or _EPOCH) < _REFRESH_EVERY:
+        _choose_everybody(connection, model)
+    else:
+        _choose_those_who_did_something(connection, model, seen)
+        newest = newest.with_everybody_at(seen.everybody_at)
+    connection.execute(_ranked_into_moments(model, context))
+    # Under a new definition nobody reaches a level in the past: editing a file starts no messages.
+    _write_crossings(connection, model, since=seen.at if changed else None)
+    _write_states(connection, model, context.now)
+    newest.write(connection, model)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """How far the upkeep of one score has come."""
+
+    events: int = 0
+    interactions: int = 0
+    at: datetime | None = None
+    everybody_at: datetime | None = None
+    definition: str | None = None
+
+    @classmethod
+    def read(cls, connection: Connection, model: ScoreModel) -> _Seen:
+        text = connection.scalar(select(installation.c.value).where(installation.c.key == _key(model)))
+        if text is None:
+            return cls()
+        kept = json.loads(text)
+        moments = {name: datetime.fromisoformat(kept[name]) for name in ("at", "everybody_at")}
+        return cls(kept["events"], kept["interactions"], moments["at"], moments["everybody_at"], kept["definition"])
+
+    def with_everybody_at(self, at: datetime | None) -> _Seen:
+        return _Seen(self.events, self.interactions, self.at, at, self.definition)
+
+    def write(self, connection: Connection, model: ScoreModel) -> None:
+        text = json.dumps(
+            {
+                "events": self.events,
+                "interactions": self.interactions,
+                "at": (self.at or _EPOCH).isoformat(),
+                "everybody_at": (self.everybody_at or _EPOCH).isoformat(),
+                "definition": self.definition,
+            }
+        )
+        if not connection.execute(update(installation).where(installation.c.key == _key(model)).values(value=text)).rowcount:
+            connection.execute(insert(installation).values(key=_key(model), value=text))
+
+
+def _key(model: ScoreModel) -> str:
+    # A key has 50 characters, a name up to 80.
+    return f"score.{hashlib.sha256(model.name.encode()).hexdigest()[:40]}"
+
+
+def _choose_everybody(connection: Connection, model: ScoreModel) -> None:
+    if model.fit:
+        chosen: Any = select(customers.c.id)
+    else:
+        known = select(score_states.c.customer_id).where(score_states.c.model == model.name)
+        chosen = union(known, *(select(rows.c.customer_id) for rule in model.rules for rows in [_source(rule).subquery()]))
+    connection.execute(insert(_chosen).from_select(["customer_id"], chosen))
+
+
+def _choose_those_who_did_something(connection: Connection, model: ScoreModel, seen: _Seen) -> None:
+    names = [rule.event for rule in model.rules if rule.event is not None]
+    did = select(events.c.customer_id).where(events.c.id > seen.events, events.c.name.in_(names))
+    kinds = [_KINDS[rule.message].value for rule in model.rules if rule.message is not None]
+    # The class of a hit is revised when more of a burst is seen: look again at those of the last minutes.
+    since = (seen.at or _EPOCH) - timedelta(minutes=5)
+    new = or_(interactions.c.id > seen.interactions, interactions.c.at >= since)
+    reacted = select(interactions.c.customer_id).where(new, interactions.c.kind.in_(kinds))
+    parts = [did, reacted]
+    if model.fit:
+        parts.append(select(customers.c.id).where(customers.c.updated_at >= (seen.at or _EPOCH)))
+    connection.execute(insert(_chosen).from_select(["customer_id"], union(*parts)))
+
+
+def _source(rule: ScoreRule) -> Select[Any]:
+    """Select what happened by one rule: who, when."""
+    if rule.event is not None:
+        return select(events.c.customer_id, events.c.at, events.c.id).where(events.c.name == rule.event)
+    kind = _KINDS[str(rule.message)].value
+    human = interactions.c.klass == InteractionClass.HUMAN.value
+    # Opening one message ten times is one opening.
+    return (
+        select(
+            interactions.c.customer_id,
+            func.min(interactions.c.at, type_=UtcDateTime()).label("at"),
+            func.min(interactions.c.id).label("id"),
+        )
+        .where(interactions.c.kind == kind, human)
+        .group_by(interactions.c.customer_id, interactions.c.message_id)
+    )
+
+
+def _points(rule: ScoreRule, model: ScoreModel, now: datetime) -> Select[Any]:
+    """Select the points of one rule for the chosen customers: who, when, how many."""
+    rows = _source(rule).subquery()
+    conditions = [rows.c.at <= now, rows.c.customer_id.in_(select(_chosen.c.customer_id))]
+    longest = model.expires or (model.half_life * _FORGOTTEN if model.half_life else None)
+    if longest is not None and longest < now - _EPOCH:
+        conditions.append(rows.c.at > now - longest)
+    worth = literal(float(rule.points), Float()).label("points")
+    if rule.at_most is None:
+        return select(rows.c.customer_id, rows.c.at, worth).where(*conditions)
+    period = func.floor(seconds_between(_EPOCH, rows.c.at) / rule.at_most.period.total_seconds())
+    place = func.row_number().over(partition_by=[rows.c.customer_id, period], order_by=[rows.c.at, rows.c.id])
+    numbered = select(rows.c.customer_id, rows.c.at, place.label("place")).where(*conditions).subquery()
+    return select(numbered.c.customer_id, numbered.c.at, worth).where(numbered.c.place <= rule.at_most.count)
+
+
+def _ranked_into_moments(model: ScoreModel, context: AudienceContext) -> Any:
+    ranked = _ranked(model, context).subquery("ranked")
+    worth_keeping = or_(ranked.c.after > ranked.c.before, ranked.c.at == literal(context.now, UtcDateTime()))
+    names = [column.name for column in _moments.columns]
+    return insert(_moments).from_select(names, select(*(ranked.c[name] for name in names)).where(worth_keeping))
+
+
+def _ranked(model: ScoreModel, context: AudienceContext) -> Select[Any]:
+    """Select every moment of the chosen customers with the value after it, and the number of the level before and after it."""
+    valued = _valued(model, context).subquery("valued")
+    earlier: dict[str, Any] = {"partition_by": valued.c.customer_id, "order_by": valued.c.at, "rows": (None, -1)}
+    until: dict[str, Any] = {**earlier, "rows": (None, 0)}
+    marks = []
+    for number, threshold in enumerate((level.from_ for level in model.levels[1:]), 1):
+        up = case((valued.c.post >= threshold - _TOLERANCE, valued.c.at))
+        down = case((valued.c.pre < threshold - model.hysteresis - _TOLERANCE, valued.c.at))
+        marks += [
+            func.max(up, type_=UtcDateTime()).over(**earlier).label(f"up_before_{number}"),
+            func.max(up, type_=UtcDateTime()).over(**until).label(f"up_{number}"),
+            func.max(down, type_=UtcDateTime()).over(**until).label(f"down_{number}"),
+        ]
+    marked = select(valued.c.customer_id, valued.c.at, valued.c.post, *marks).subquery("marked")
+    numbers = range(1, len(model.levels))
+    return select(
+        marked.c.customer_id,
+        marked.c.at,
+        _within(marked.c.post, model.floor, model.cap).label("value"),
+        _count(_is_in(marked.c[f"up_before_{number}"], marked.c[f"down_{number}"]) for number in numbers).label("before"),
+        _count(_is_in(marked.c[f"up_{number}"], marked.c[f"down_{number}"]) for number in numbers).label("after"),
+    )
+
+
+def _is_in(up: ColumnElement[Any], down: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Ask whether a level was entered and not left since; at one moment, falling below it comes before reaching it."""
+    return and_(up.is_not(None), or_(down.is_(None), down <= up))
+
+
+def _count(conditions: Iterator[ColumnElement[bool]]) -> ColumnElement[int]:
+    total: ColumnElement[int] = literal(0)
+    for condition in conditions:
+        total += case((condition, 1), else_=0)
+    return total
+
+
+def _within(value: ColumnElement[Any], low: float, high: float) -> ColumnElement[Any]:
+    return case((value < low, low), (value > high, high), else_=value)
+
+
+def _valued(model: ScoreModel, context: AudienceContext) -> Select[Any]:
+    """Select every moment of the chosen customers with the value right before (`pre`) and after (`post`) it."""
+    now = literal(context.now, UtcDateTime())
+    here = select(_chosen.c.customer_id, now.label("at"), literal(0.0, Float()).label("points"))
+    gathered = union_all(here, *(_points(rule, model, context.now) for rule in model.rules)).subquery("gathered")
+    moments = (
+        select(gathered.c.customer_id, gathered.c.at, func.sum(gathered.c.points).label("points"))
+        .group_by(gathered.c.customer_id, gathered.c.at)
+        .subquery("moments")
+    )
+    fit, join = _fit(model, context)
+    person: dict[str, Any] = {"partition_by": moments.c.customer_id}
+    if model.half_life is not None:
+        scale = func.power(2.0, seconds_between(context.now, moments.c.at) / model.half_life.total_seconds(), type_=Float())
+        running = func.sum(moments.c.points * scale).over(**person, order_by=moments.c.at, rows=(None, 0))
+        post = running / scale
+    elif model.expires is not None:
+        seconds = seconds_between(_EPOCH, moments.c.at)
+        reach = int(model.expires.total_seconds())
+        post = func.sum(moments.c.points).over(**person, order_by=seconds, range_=(-reach, 0))
+    else:
+        post = func.sum(moments.c.points).over(**person, order_by=moments.c.at, rows=(None, 0))
+    rows = select(
+        moments.c.customer_id,
+        moments.c.at,
+        (cast(post, Float()) + fit).label("post"),
+        (cast(post, Float()) - moments.c.points + fit).label("pre"),
+    )
+    return rows.join_from(moments, customers, customers.c.id == moments.c.customer_id) if join else rows
+
+
+def _fit(model: ScoreModel, context: AudienceContext) -> tuple[ColumnElement[Any], bool]:
+    total: ColumnElement[Any] = literal(0.0, Float())
+    for rule in model.fit:
+        holds = compile_condition(rule.where, context, scope="customer", customer=customers)
+        total += case((holds, float(rule.points)), else_=0.0)
+    return total, bool(model.fit)
+
+
+def _write_crossings(connection: Connection, model: ScoreModel, *, since: datetime | None) -> None:
+    """Append the levels that were reached after the last one that is written down; what is written is never changed."""
+    own = score_crossings.alias()
+    of_person = and_(own.c.model == model.name, own.c.customer_id == _moments.c.customer_id)
+    last_at = select(func.max(own.c.at, type_=UtcDateTime())).where(of_person).scalar_subquery()
+    last_number = select(func.coalesce(func.max(own.c.number), 0)).where(of_person).scalar_subquery()
+    new = and_(_moments.c.after > _moments.c.before, or_(last_at.is_(None), _moments.c.at > last_at))
+    if since is not None:
+        new = and_(new, _moments.c.at > since)
+    place = func.row_number().over(partition_by=_moments.c.customer_id, order_by=_moments.c.at)
+    rows = select(
+        literal(model.name),
+        _moments.c.customer_id,
+        last_number + place,
+        _level(model, _moments.c.after),
+        literal(True),
+        _moments.c.value,
+        _moments.c.at,
+    ).where(new)
+    names = ["model", "customer_id", "number", "level", "upward", "value", "at"]
+    connection.execute(insert(score_crossings).from_select(names, rows))
+
+
+def _write_states(connection: Connection, model: ScoreModel, now: datetime) -> None:
+    level = _level(model, _moments.c.after)
+    own = score_crossings.alias()
+    reached = (
+        select(func.max(own.c.at, type_=UtcDateTime()))
+        .where(own.c.model == model.name, own.c.customer_id == _moments.c.customer_id, own.c.level == level)
+        .scalar_subquery()
+    )
+    moment = literal(now, UtcDateTime())
+    rows = select(
+        literal(model.name),
+        _moments.c.customer_id,
+        _moments.c.value,
+        level,
+        func.coalesce(reached, moment, type_=UtcDateTime()),
+        moment,
+    ).where(_moments.c.at == moment)
+    names = ["model", "customer_id", "value", "level", "since", "updated_at"]
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(score_states).from_select(names, rows)
+    fresh = statement.excluded
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["model", "customer_id"],
+            set_={
+                "value": fresh.value,
+                "level": fresh.level,
+                "since": case((score_states.c.level == fresh.level, score_states.c.since), else_=fresh.since),
+                "updated_at": fresh.updated_at,
+            },
+        )
+    )
+
+
+def _level(model: ScoreModel, number: ColumnElement[int]) -> ColumnElement[str]:
+    names = [level.name for level in model.levels]
+    *below, highest = enumerate(names)
+    choices = [(number == place, literal(name, String())) for place, name in below]
+    return case(*choices, else_=literal(highest[1], String())) if choices else literal(highest[1], String())

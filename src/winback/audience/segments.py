@@ -1,0 +1,85 @@
+"""Segments: audiences with a name, and since when each customer has been inside."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from pydantic import Field
+from sqlalchemy import Connection, delete, exists, insert, literal, select, update
+
+from winback.audience.context import AudienceContext
+from winback.filemodel import Expression, FileModel, Name, Text
+from winback.store import UtcDateTime, customers, installation, segment_members
+
+#: Those who were inside when a segment was first looked at, or when its definition changed, have not just entered it.
+BEFORE_WE_LOOKED = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Segment(FileModel):
+    """An audience of campaigns/audiences.toml."""
+
+    name: Name
+    title: Text = Field(description="What people call it.", examples=["Loyal customers"])
+    where: Expression = Field(description="The condition; it may ask about other segments.", examples=["orders >= 5"])
+
+
+def update_segments(connection: Connection, segments: Mapping[str, Segment], context: AudienceContext) -> None:
+    """Note who has entered and who has left each segment since the last time, as of `context.now`."""
+    from winback.audience.where import compile_condition
+
+    for name, segment in segments.items():
+        inside = compile_condition(segment.where, context, scope="customer", customer=customers)
+        member = exists().where(segment_members.c.segment == name, segment_members.c.customer_id == customers.c.id)
+        is_known = _is_known(connection, segment, segments)
+        entered_at = context.now if is_known else BEFORE_WE_LOOKED
+        connection.execute(
+            delete(segment_members).where(
+                segment_members.c.segment == name,
+                segment_members.c.customer_id.in_(select(customers.c.id).where(~inside)),
+            )
+        )
+        connection.execute(
+            insert(segment_members).from_select(
+                ["segment", "customer_id", "entered_at"],
+                select(literal(name), customers.c.id, literal(entered_at, UtcDateTime())).where(inside, ~member),
+            )
+        )
+        if not is_known:
+            _remember(connection, segment, segments)
+    connection.execute(delete(segment_members).where(segment_members.c.segment.not_in(list(segments))))
+
+
+def _is_known(connection: Connection, segment: Segment, segments: Mapping[str, Segment]) -> bool:
+    kept = connection.scalar(select(installation.c.value).where(installation.c.key == _key(segment)))
+    return kept == _definition(segment, segments)
+
+
+def _remember(connection: Connection, segment: Segment, segments: Mapping[str, Segment]) -> None:
+    values = {"value": _definition(segment, segments)}
+    if not connection.execute(update(installation).where(installation.c.key == _key(segment)).values(values)).rowcount:
+        connection.execute(insert(installation).values(key=_key(segment), **values))
+
+
+def _key(segment: Segment) -> str:
+    # A key has 50 characters, a name up to 80.
+    return f"segment.{hashlib.sha256(segment.name.encode()).hexdigest()[:40]}"
+
+
+def _definition(segment: Segment, segments: Mapping[str, Segment]) -> str:
+    """Return a digest of what makes a customer a member, the segments that the definition names included."""
+    texts = sorted({segment.where, *(other.where for other in _used(segment, segments))})
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+def _used(segment: Segment, segments: Mapping[str, Segment]) -> Iterator[Segment]:
+    from winback.audience.where import segments_in
+
+    seen, todo = set(), [segment]
+    while todo:
+        for name in segments_in(todo.pop().where):
+            if name in segments and name not in seen:
+                seen.add(name)
+                todo.append(segments[name])
+                yield segments[name]

@@ -1,0 +1,130 @@
+"""SQL that expressions need and that SQLite and PostgreSQL write differently."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Float, String, literal, literal_column
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.functions import FunctionElement
+
+from winback.store import UtcDateTime
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class whole_days(FunctionElement[int]):
+    """SQL: the number of whole days from one moment to a later one; a part of a day does not count."""
+
+    type = BigInteger()
+    inherit_cache = True
+    name = "whole_days"
+
+    def __init__(self, earlier: Any, later: Any) -> None:
+        super().__init__(earlier, literal(later, UtcDateTime()))
+
+
+@compiles(whole_days, "sqlite")
+def _whole_days_sqlite(element: Any, compiler: Any, **kw: Any) -> str:
+    earlier, later = (compiler.process(clause, **kw) for clause in element.clauses)
+    # Integer division cuts towards zero on SQLite, and floor is what FLOOR does on PostgreSQL: order the two for moments ahead.
+    return f"(CASE WHEN {later} < {earlier} THEN -1 ELSE ({later} - {earlier}) / 86400000000 END)"
+
+
+@compiles(whole_days, "postgresql")
+def _whole_days_postgresql(element: Any, compiler: Any, **kw: Any) -> str:
+    earlier, later = (compiler.process(clause, **kw) for clause in element.clauses)
+    return (
+        f"(CASE WHEN {later} < {earlier} THEN -1"
+        f" ELSE CAST(FLOOR(EXTRACT(EPOCH FROM ({later}) - ({earlier})) / 86400) AS BIGINT) END)"
+    )
+
+
+def attribute_value(column: ColumnElement[Any], name: str, kind: str) -> ColumnElement[Any]:
+    """Return SQL for one value of a JSON object column if it is of the wanted kind ("text", "number", "flag"), else NULL.
+
+    An attribute of another kind is not converted: what SQLite takes for a number, PostgreSQL refuses in the middle of a run.
+    Raise ValueError for a name that is no plain word.
+    """
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of an attribute")
+    return {"text": _text_attribute, "number": _number_attribute, "flag": _flag_attribute}[kind](
+        column, literal_column(f"'{name}'")
+    )
+
+
+class _text_attribute(FunctionElement[str]):
+    type = String()
+    inherit_cache = True
+    name = "text_attribute"
+
+
+class _number_attribute(FunctionElement[float]):
+    type = Float()
+    inherit_cache = True
+    name = "number_attribute"
+
+
+class _flag_attribute(FunctionElement[bool]):
+    type = Boolean()
+    inherit_cache = True
+    name = "flag_attribute"
+
+
+def _sqlite(kinds: str, value: str) -> Any:
+    def compiled(element: Any, compiler: Any, **kw: Any) -> str:
+        column, name = (compiler.process(clause, **kw) for clause in element.clauses)
+        path = f"'$.' || {name}"
+        return f"(CASE WHEN json_type({column}, {path}) IN ({kinds}) THEN {value.format(column=column, path=path)} END)"
+
+    return compiled
+
+
+def _postgresql(kind: str, value: str) -> Any:
+    def compiled(element: Any, compiler: Any, **kw: Any) -> str:
+        column, name = (compiler.process(clause, **kw) for clause in element.clauses)
+        return f"(CASE WHEN jsonb_typeof({column} -> {name}) = '{kind}' THEN {value.format(column=column, name=name)} END)"
+
+    return compiled
+
+
+compiles(_text_attribute, "sqlite")(_sqlite("'text'", "json_extract({column}, {path})"))
+compiles(_number_attribute, "sqlite")(_sqlite("'integer', 'real'", "CAST(json_extract({column}, {path}) AS REAL)"))
+compiles(_flag_attribute, "sqlite")(_sqlite("'true', 'false'", "json_extract({column}, {path})"))
+compiles(_text_attribute, "postgresql")(_postgresql("string", "{column} ->> {name}"))
+compiles(_number_attribute, "postgresql")(_postgresql("number", "CAST({column} ->> {name} AS DOUBLE PRECISION)"))
+compiles(_flag_attribute, "postgresql")(_postgresql("boolean", "CAST({column} ->> {name} AS BOOLEAN)"))
+
+
+class like(FunctionElement[bool]):
+    """SQL: a text fits a pattern with `%` for any letters and `_` for one; capital and small letters differ, on both databases.
+
+    The second argument is the pattern as PostgreSQL's LIKE takes it, the third as SQLite's GLOB does.
+    """
+
+    type = Boolean()
+    inherit_cache = True
+    name = "like"
+
+    def __init__(self, value: Any, pattern: str) -> None:
+        super().__init__(value, literal(pattern, String()), literal(_glob(pattern), String()))
+
+
+def _glob(pattern: str) -> str:
+    """Return a LIKE pattern as one of GLOB, whose own signs are put into brackets."""
+    signs = {"%": "*", "_": "?", "*": "[*]", "?": "[?]", "[": "[[]"}
+    return "".join(signs.get(letter, letter) for letter in pattern)
+
+
+@compiles(like, "sqlite")
+def _like_sqlite(element: Any, compiler: Any, **kw: Any) -> str:
+    value, _, glob = element.clauses
+    return f"({compiler.process(value, **kw)} GLOB {compiler.process(glob, **kw)})"
+
+
+@compiles(like, "postgresql")
+def _like_postgresql(element: Any, compiler: Any, **kw: Any) -> str:
+    value, pattern, _ = element.clauses
+    return f"({compiler.process(value, **kw)} LIKE {compiler.process(pattern, **kw)} ESCAPE '')"

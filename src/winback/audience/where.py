@@ -1,0 +1,426 @@
+"""Expressions: text, read by sqlglot, checked node by node, compiled to SQLAlchemy with bound parameters.
+
+sqlglot accepts nearly anything, so what is not in the tables below is refused. Every value has a kind, so that an expression that
+is accepted never fails in the database, and means the same on SQLite and PostgreSQL. Nothing compares with an empty value: an
+expression that asks about something unknown is false, for `country != 'DE'` as for `country = 'DE'`.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import ColumnElement, Float, String, and_, cast, false, func, literal, not_, or_, true
+from sqlalchemy.sql.expression import FromClause
+
+from winback.audience.context import AudienceContext
+from winback.audience.fields import ENROLLMENT_FIELDS, Kind, Scope, fields_of
+from winback.audience.functions import FUNCTIONS, Function
+from winback.audience.sql import attribute_value, like
+from winback.errors import ExpressionError
+from winback.store import customers, enrollments
+
+if TYPE_CHECKING:
+    from sqlglot import Expression
+
+    from winback.audience.scores import ScoreModel
+    from winback.audience.segments import Segment
+
+ScopeName = Literal["customer", "enrollment"]
+
+_LONGEST = 4_000  # characters
+_DEEPEST = 60  # brackets within brackets
+
+#: Larger numbers lose digits on their way through a float.
+_LARGEST = 10**15
+_LONGEST_DAYS = 36_600
+
+_NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def check_expression(
+    expression: str, *, scope: ScopeName, segments: Mapping[str, Segment], scores: Mapping[str, ScoreModel]
+) -> None:
+    """Raise ExpressionError, with position and remedy, for an expression that cannot be used; touches no database."""
+    context = AudienceContext(now=_NOW, since=_NOW, until=_NOW, shop_zone="UTC", segments=segments, scores=scores)
+    compile_condition(
+        expression, context, scope=scope, customer=customers, enrollment=enrollments if scope == "enrollment" else None
+    )
+
+
+def compile_condition(
+    expression: str,
+    context: AudienceContext,
+    *,
+    scope: ScopeName,
+    customer: FromClause,
+    enrollment: FromClause | None = None,
+) -> ColumnElement[bool]:
+    """Return an expression as SQL over the rows of `customer` (and `enrollment`): true or false, never NULL."""
+    about = Scope(context, customer, enrollment if scope == "enrollment" else None)
+    compiled = _Compiler(expression, about).flag(_parse(expression))
+    return func.coalesce(compiled, false())
+
+
+def segments_in(expression: str) -> Iterator[str]:
+    """Yield the names of the segments that an expression asks about; nothing for one that cannot be read."""
+    from sqlglot import exp
+
+    try:
+        tree = _parse(expression)
+    except ExpressionError:
+        return
+    for call in tree.find_all(exp.Anonymous):
+        if str(call.this).lower() == "in_segment" and call.expressions:
+            yield str(call.expressions[0].this)
+
+
+@lru_cache(maxsize=1024)
+def _parse(expression: str) -> Expression:
+    """Return sqlglot's tree of one expression."""
+    import sqlglot
+    from sqlglot.errors import ParseError, TokenError
+
+    if len(expression) > _LONGEST:
+        raise ExpressionError(f"is longer than {_LONGEST} characters", "split it into segments", expression=expression)
+    _refuse_signs(expression)
+    try:
+        statements = sqlglot.parse(expression)
+    except ParseError as error:
+        raise _syntax_error(expression, error.errors) from None
+    except TokenError:
+        raise ExpressionError(
+            "a text is not closed", "put ' at its end; a ' inside a text is written ''", expression=expression
+        ) from None
+    except RecursionError:
+        raise _too_deep(expression) from None
+    tree = statements[0] if len(statements) == 1 else None
+    if tree is None:
+        raise ExpressionError("is no condition", "write something like orders >= 2", expression=expression)
+    if expression.count("(") > _DEEPEST and _depth(expression) > _DEEPEST:
+        raise _too_deep(expression)
+    return tree
+
+
+#: What may stand outside of texts in quotes.
+_OUTSIDE_TEXTS = re.compile(
+    r"'(?:[^']|'')*'|(?P<comment>--|/\*|#)|(?P<semicolon>;)|(?P<double>\")|(?P<other>[^\w\s.,()<>=!+\-*/'])"
+)
+
+
+def _refuse_signs(expression: str) -> None:
+    """Refuse what no expression needs before a parser that knows thirty dialects makes something of it."""
+    for found in _OUTSIDE_TEXTS.finditer(expression):
+        where = {"expression": expression, "column": found.start() + 1}
+        if found["comment"]:
+            raise ExpressionError("a comment cannot stand in an expression", "write it as a # comment of the file", **where)
+        if found["semicolon"]:
+            raise ExpressionError("; cannot stand in an expression", "join conditions with and, or", **where)
+        if found["double"]:
+            raise ExpressionError('a " stands where a text begins', "put texts in single quotes: 'DE'", **where)
+        if found["other"]:
+            raise ExpressionError(f"{found['other']} cannot stand in an expression", "use = != < <= > >= + - * / ( )", **where)
+
+
+def _depth(expression: str) -> int:
+    deepest = depth = 0
+    for sign in re.sub(r"'(?:[^']|'')*'", "", expression):
+        depth += (sign == "(") - (sign == ")")
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _too_deep(expression: str) -> ExpressionError:
+    return ExpressionError("has too many brackets within brackets", "split it into segments", expression=expression)
+
+
+def _syntax_error(expression: str, errors: Sequence[Mapping[str, Any]]) -> ExpressionError:
+    first = errors[0] if errors else {}
+    column = int(first.get("col") or 0)
+    said = str(first.get("description", ""))
+    plain = re.sub(r"'(?:[^']|'')*'", lambda text: "x" * len(text[0]), expression)
+    if plain.count("(") > plain.count(")"):
+        return ExpressionError("a bracket is not closed", "add )", expression=expression, column=column)
+    if plain.count(")") > plain.count("("):
+        return ExpressionError("a bracket is closed that was never opened", "take out )", expression=expression, column=column)
+    if plain.count("'") % 2:
+        return ExpressionError("a text is not closed", "put ' at its end", expression=expression, column=column)
+    what = "something is missing here" if "Expecting" in said or "Required" in said else "this cannot be read"
+    return ExpressionError(what, "conditions look like orders >= 2 and country = 'DE'", expression=expression, column=column)
+
+
+@dataclass(frozen=True)
+class _Value:
+    """Compiled SQL and the kind of its value; `attribute` is the name of an attribute whose kind is still open."""
+
+    sql: ColumnElement[Any]
+    kind: Kind
+    attribute: str | None = None
+
+
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "EQ": operator.eq,
+    "NEQ": operator.ne,
+    "GT": operator.gt,
+    "GTE": operator.ge,
+    "LT": operator.lt,
+    "LTE": operator.le,
+}
+_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {"Add": operator.add, "Sub": operator.sub, "Mul": operator.mul}
+_ORDERED = frozenset({"GT", "GTE", "LT", "LTE"})
+
+
+class _Compiler:
+    """Compiles one expression; each method takes a node and refuses what it does not know."""
+
+    def __init__(self, expression: str, scope: Scope) -> None:
+        self._text = expression
+        self._scope = scope
+
+    def flag(self, node: Expression) -> ColumnElement[bool]:
+        """Return a node as a condition."""
+        value = self.value(node)
+        if value.kind is Kind.ANY:
+            value = self._as_kind(value, Kind.FLAG)
+        if value.kind is not Kind.FLAG:
+            raise self._error(node, f"{self._words(node)} is a {value.kind}, not a condition", self._comparison_hint(value.kind))
+        return value.sql
+
+    def value(self, node: Expression) -> _Value:
+        """Return a node as a value."""
+        name = type(node).__name__
+        compiled = getattr(self, f"_{name.lower()}", None)
+        if name in _COMPARE:
+            return self._comparison(node, name)
+        if name in _ARITHMETIC or name == "Div":
+            return self._calculation(node, name)
+        if compiled is None or name not in _KNOWN_NODES:
+            raise self._error(node, f"{self._words(node)} cannot stand in an expression", "winback fields lists what there is")
+        result: _Value = compiled(node)
+        return result
+
+    def _and(self, node: Expression) -> _Value:
+        return _Value(and_(self.flag(node.this), self.flag(node.expression)), Kind.FLAG)
+
+    def _or(self, node: Expression) -> _Value:
+        return _Value(or_(self.flag(node.this), self.flag(node.expression)), Kind.FLAG)
+
+    def _not(self, node: Expression) -> _Value:
+        return _Value(not_(self.flag(node.this)), Kind.FLAG)
+
+    def _paren(self, node: Expression) -> _Value:
+        return self.value(node.this)
+
+    def _boolean(self, node: Expression) -> _Value:
+        return _Value(true() if node.this else false(), Kind.FLAG)
+
+    def _neg(self, node: Expression) -> _Value:
+        return _Value(-self._number(node.this), Kind.NUMBER)
+
+    def _literal(self, node: Expression) -> _Value:
+        if node.is_string:
+            if "\0" in node.this:
+                raise self._error(node, "a text holds a sign that is none", "take it out")
+            return _Value(literal(str(node.this), String()), Kind.TEXT)
+        return _Value(self._numeral(node), Kind.NUMBER)
+
+    def _numeral(self, node: Expression) -> ColumnElement[Any]:
+        text = str(node.this)
+        if not re.fullmatch(r"\d{1,16}(\.\d{1,9})?", text) or float(text) > _LARGEST:
+            raise self._error(node, f"{text} is no number that can be counted with", "write 250 or 19.99")
+        return literal(float(text), Float()) if "." in text else literal(int(text))
+
+    def _column(self, node: Expression) -> _Value:
+        identifier = node.this
+        table = node.args.get("table")
+        if table is not None:
+            return self._attribute(node, str(table.this), str(identifier.this))
+        name = str(identifier.this)
+        fields = fields_of(self._scope)
+        field = fields.get(name.lower())
+        if field is None:
+            raise self._unknown(node, name, fields)
+        return _Value(field.compile(self._scope), field.kind)
+
+    def _attribute(self, node: Expression, table: str, name: str) -> _Value:
+        if table.lower() != "attributes" or node.args.get("db") is not None:
+            raise self._error(node, f"unknown field '{table}.{name}'", "your own fields are attributes.NAME")
+        column: ColumnElement[Any] = self._scope.customer.c.attributes
+        return _Value(column, Kind.ANY, attribute=name)
+
+    def _unknown(self, node: Expression, name: str, fields: Mapping[str, Any]) -> ExpressionError:
+        near = get_close_matches(name.lower(), sorted(fields), n=1, cutoff=0.6)
+        if near:
+            remedy = f"did you mean {near[0]!r}?"
+        elif name.lower() in ENROLLMENT_FIELDS:
+            remedy = "it can only stand in only_if and exit.when"
+        elif name.lower() in FUNCTIONS:
+            remedy = f"it is a function: {FUNCTIONS[name.lower()].example}"
+        else:
+            remedy = f"winback fields lists them; a text stands in single quotes: '{name}'"
+        return self._error(node, f"unknown field {name!r}", remedy)
+
+    def _anonymous(self, node: Expression) -> _Value:
+        name = str(node.this)
+        function = FUNCTIONS.get(name.lower())
+        if function is None:
+            near = get_close_matches(name.lower(), sorted(FUNCTIONS), n=1, cutoff=0.6)
+            remedy = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(FUNCTIONS))}"
+            raise self._error(node, f"unknown function {name!r}", remedy)
+        arguments = self._arguments(node, function)
+        try:
+            return _Value(function.compile(self._scope, arguments), function.kind)
+        except ExpressionError as error:
+            if error.expression:
+                raise
+            raise self._error(node.expressions[0], error.message, error.remedy) from None
+
+    def _arguments(self, node: Expression, function: Function) -> list[Any]:
+        given = node.expressions
+        needed = [each for each in function.parameters if not each.optional]
+        if not len(needed) <= len(given) <= len(function.parameters):
+            raise self._error(node, f"{function.name} is written {function.signature}", f"for example {function.example}")
+        return [
+            self._argument(each, parameter.kind, parameter.name)
+            for each, parameter in zip(given, function.parameters, strict=False)
+        ]
+
+    def _argument(self, node: Expression, kind: Kind, name: str) -> Any:
+        from sqlglot import exp
+
+        if not isinstance(node, exp.Literal) or node.is_string is not (kind is Kind.TEXT):
+            wanted = "a text in single quotes" if kind is Kind.TEXT else "a plain number"
+            raise self._error(node, f"{name} must be {wanted}", "write 'name'" if kind is Kind.TEXT else "write 30")
+        if kind is Kind.TEXT:
+            return self._literal(node).sql.value  # type: ignore[attr-defined]
+        number: Any = self._numeral(node).value  # type: ignore[attr-defined]
+        if not 0 < number <= _LONGEST_DAYS:
+            raise self._error(node, f"{number:g} days cannot be counted", f"write 1 to {_LONGEST_DAYS}")
+        return number
+
+    def _comparison(self, node: Expression, name: str) -> _Value:
+        left, right = self._alike(node, self.value(node.this), self.value(node.expression))
+        if name in _ORDERED and left.kind is Kind.FLAG:
+            raise self._error(node, "true and false have no order", "compare them with = or !=")
+        if name in _ORDERED and left.kind is Kind.TEXT:
+            # "B" < "a" on one database and not on the other: texts have no order that all agree on.
+            raise self._error(node, "texts have no order", "compare them with =, != , in or like")
+        return _Value(_COMPARE[name](left.sql, right.sql), Kind.FLAG)
+
+    def _alike(self, node: Expression, left: _Value, right: _Value) -> tuple[_Value, _Value]:
+        """Give an attribute the kind of what it is compared with; refuse to compare a text with a number."""
+        if left.kind is Kind.ANY and right.kind is Kind.ANY:
+            raise self._error(node, "two attributes are compared with each other", "compare each with a value of its own")
+        if left.kind is Kind.ANY:
+            left = self._as_kind(left, right.kind)
+        if right.kind is Kind.ANY:
+            right = self._as_kind(right, left.kind)
+        if left.kind is not right.kind:
+            raise self._error(node, f"a {left.kind} is compared with a {right.kind}", self._mixed_hint(left, right))
+        return left, right
+
+    def _calculation(self, node: Expression, name: str) -> _Value:
+        left, right = self._number(node.this), self._number(node.expression)
+        if name == "Div":
+            # Whole numbers divide to whole ones in SQL, and nothing may be divided by nothing.
+            return _Value(cast(left, Float()) / func.nullif(cast(right, Float()), 0.0), Kind.NUMBER)
+        return _Value(_ARITHMETIC[name](cast(left, Float()), cast(right, Float())), Kind.NUMBER)
+
+    def _number(self, node: Expression) -> ColumnElement[Any]:
+        value = self.value(node)
+        if value.kind is Kind.ANY:
+            value = self._as_kind(value, Kind.NUMBER)
+        if value.kind is not Kind.NUMBER:
+            raise self._error(node, f"{self._words(node)} is a {value.kind}, not a number", "only numbers can be counted with")
+        return value.sql
+
+    def _in(self, node: Expression) -> _Value:
+        if not node.expressions or node.args.get("query") is not None:
+            raise self._error(node, "in needs a list", "write country in ('DE', 'AT')")
+        value = self.value(node.this)
+        choices = [self._alike(each, value, self._plain(each)) for each in node.expressions]
+        left = choices[0][0]
+        if any(first.kind is not left.kind for first, _ in choices):
+            raise self._error(node, "the list mixes texts and numbers", "write one kind")
+        return _Value(left.sql.in_([second.sql for _, second in choices]), Kind.FLAG)
+
+    def _plain(self, node: Expression) -> _Value:
+        """Return a member of a list: a plain value."""
+        from sqlglot import exp
+
+        inner = node.this if isinstance(node, exp.Neg) else node
+        if not isinstance(inner, exp.Literal):
+            raise self._error(node, "a list holds plain values", "write country in ('DE', 'AT')")
+        return self.value(node)
+
+    def _between(self, node: Expression) -> _Value:
+        low, high, value = (self._number(node.args[key]) for key in ("low", "high", "this"))
+        if node.args.get("symmetric"):
+            raise self._error(node, "symmetric cannot stand in an expression", "write the smaller number first")
+        return _Value(value.between(low, high), Kind.FLAG)
+
+    def _like(self, node: Expression) -> _Value:
+        from sqlglot import exp
+
+        value = self.value(node.this)
+        if value.kind is Kind.ANY:
+            value = self._as_kind(value, Kind.TEXT)
+        pattern = node.expression
+        if value.kind is not Kind.TEXT or not isinstance(pattern, exp.Literal) or not pattern.is_string:
+            raise self._error(node, "like compares a text with a pattern", "write city like 'Ber%'")
+        return _Value(like(value.sql, str(pattern.this)), Kind.FLAG)
+
+    def _is(self, node: Expression) -> _Value:
+        from sqlglot import exp
+
+        value = self.value(node.this)
+        if isinstance(node.expression, exp.Null):
+            if value.kind is Kind.ANY:
+                kinds = [self._as_kind(value, kind).sql.is_(None) for kind in (Kind.TEXT, Kind.NUMBER, Kind.FLAG)]
+                return _Value(and_(*kinds), Kind.FLAG)
+            return _Value(value.sql.is_(None), Kind.FLAG)
+        if isinstance(node.expression, exp.Boolean):
+            condition = func.coalesce(self.flag(node.this), false())
+            return _Value(condition if node.expression.this else not_(condition), Kind.FLAG)
+        raise self._error(node, "is asks for null, true or false", "write first_name is not null")
+
+    def _as_kind(self, value: _Value, kind: Kind) -> _Value:
+        assert value.attribute is not None  # noqa: S101 only attributes are of any kind
+        return _Value(attribute_value(value.sql, value.attribute, kind.value), kind)
+
+    def _comparison_hint(self, kind: Kind) -> str:
+        return "compare it: orders >= 2" if kind is Kind.NUMBER else "compare it: country = 'DE'"
+
+    def _mixed_hint(self, left: _Value, right: _Value) -> str:
+        if {left.kind, right.kind} == {Kind.TEXT, Kind.NUMBER}:
+            return "texts stand in single quotes, numbers in none"
+        return "compare it with true or false, or with nothing at all"
+
+    def _words(self, node: Expression) -> str:
+        start, end = _span(node)
+        found = self._text[start : end + 1].strip() if end >= start else ""
+        return repr(found) if found and len(found) <= 40 else type(node).__name__.lower()
+
+    def _error(self, node: Expression, message: str, remedy: str) -> ExpressionError:
+        start, _ = _span(node)
+        return ExpressionError(message, remedy, expression=self._text, column=start + 1)
+
+
+#: The nodes of sqlglot's tree that have a method of the compiler; comparisons and calculations come on top.
+_KNOWN_NODES = frozenset(
+    {"And", "Or", "Not", "Paren", "Boolean", "Neg", "Literal", "Column", "Anonymous", "In", "Between", "Like", "Is"}
+)
+
+
+def _span(node: Expression) -> tuple[int, int]:
+    """Return where a node stands in the text, from 0, both ends included; (0, -1) where the parser kept no place."""
+    places = [inner.meta for inner in node.walk() if "start" in inner.meta]
+    if not places:
+        return 0, -1
+    return min(place["start"] for place in places), max(place["end"] for place in places)
