@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +24,42 @@ GROUP = "winback.gateways"
 def available() -> dict[str, type[Gateway] | GatewayError]:
     """Return every installed gateway by its type; a plugin that cannot be loaded is there as its error."""
     found: dict[str, type[Gateway] | GatewayError] = {}
-    for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        try:
-            loaded = point.load()
-            if not (isinstance(loaded, type) and issubclass(loaded, Gateway)):
-                raise TypeError(f"{point.value} is no Gateway")
-            found[point.name] = loaded
-        except Exception as error:
-            package = point.dist.name if point.dist else point.value
-            found[point.name] = GatewayError(
-                f"the gateway plugin {point.name!r} of {package} cannot be loaded: {type(error).__name__}: {error}",
-                f"repair or remove the package {package}",
-            )
+    for name, points in groupby(sorted(entry_points(group=GROUP), key=_place), key=attrgetter("name")):
+        first, *others = points
+        strangers = {_package(point) for point in others} - {_package(first)}
+        if strangers and not _is_ours(first):
+            packages = ", ".join(sorted({_package(first), *strangers}))
+            found[name] = GatewayError(f"several packages bring a gateway {name!r}: {packages}", "remove all but one of them")
+        else:
+            found[name] = _load(first)
     return found
+
+
+def _load(point: EntryPoint) -> type[Gateway] | GatewayError:
+    try:
+        loaded = point.load()
+        if not (isinstance(loaded, type) and issubclass(loaded, Gateway)):
+            raise TypeError(f"{point.value} is no Gateway")
+    except (Exception, SystemExit) as error:
+        package = _package(point)
+        return GatewayError(
+            f"the gateway plugin {point.name!r} of {package} cannot be loaded: {type(error).__name__}: {error}",
+            f"repair or remove the package {package}",
+        )
+    return loaded
+
+
+def _place(point: EntryPoint) -> tuple[str, bool, str]:
+    """Order by name, our own first: no plugin takes the place of a built-in gateway."""
+    return point.name, not _is_ours(point), _package(point)
+
+
+def _is_ours(point: EntryPoint) -> bool:
+    return _package(point) == "winback"
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else point.value
 
 
 def configure(name: str, table: Mapping[str, Any], *, root: Path) -> Gateway:
@@ -49,9 +74,16 @@ def configure(name: str, table: Mapping[str, Any], *, root: Path) -> Gateway:
         raise GatewayError(f"gateways.{name}: there is no gateway of type {kind!r}", hint)
     try:
         options = found.Options.model_validate({key: value for key, value in table.items() if key != "type"})
+        return found(options, name=name, root=root)
     except ValidationError as error:
         raise GatewayError("\n".join(_problems(name, found, error)), "docs/gateways.md lists every option") from None
-    return found(options, name=name, root=root)
+    except GatewayError:
+        raise
+    except Exception as error:
+        # Its own text is not quoted: it is a plugin's, and may hold what was in the table.
+        raise GatewayError(
+            f"gateways.{name}: the plugin {kind!r} failed with {type(error).__name__}", "ask its author, with your table"
+        ) from None
 
 
 def _problems(name: str, gateway: type[Gateway], error: ValidationError) -> list[str]:
