@@ -1,9 +1,222 @@
-"""Commands to come."""
+"""`winback run` and `winback daemon`: one pass now, or passes by the clock with the pages beside them."""
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import time
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+
 import typer
+
+from winback.cli.base import Column, Output, OutputOption, ShopOption, moment, open_shop, say, show, show_json
+from winback.cli.status import doctor, retry, status
+from winback.errors import InputError
+
+if TYPE_CHECKING:
+    from winback.cli.pages import Pages
+    from winback.project import Project
+    from winback.scheduler import PassOutcome
+    from winback.scheduler.daemon import Daemon
+
+#: A service manager kills what has not stopped after a while; this is well before, and enough for a batch in hand.
+_STOP_WITHIN = timedelta(seconds=8)
+
+_LEAST_EVERY = timedelta(seconds=1)
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
+    app.command("run")(run)
+    app.command("daemon")(daemon)
+    app.command("status")(status)
+    app.command("doctor")(doctor)
+    app.command("retry")(retry)
+
+
+def run(
+    now: Annotated[
+        str | None,
+        typer.Option("--now", metavar="WHEN", help="As if it were this moment. What is due by then is really sent."),
+    ] = None,
+    shop: ShopOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Make one pass: plan, send what is due, then exit. Exit 1 when a part of it failed.
+
+    \b
+    Example: winback run
+    """
+    from winback import clock
+    from winback.scheduler import run_pass
+
+    opened = open_shop(shop)
+    at = moment(now, opened.project)
+    told = _Signals()
+    outcome = run_pass(
+        opened.engine,
+        opened.project,
+        at,
+        worker_name(),
+        clock=clock.now if now is None else None,
+        stop=lambda: told.to_stop,
+    )
+    if output is Output.JSON:
+        show_json(_as_json(outcome))
+    else:
+        show(_campaign_rows(outcome), _CAMPAIGN_COLUMNS, output)
+    say(f"{outcome.sent} sent, {outcome.failed} failed, {outcome.skipped} skipped")
+    for error in outcome.errors:
+        say(f"winback: {error}")
+    if outcome.interrupted:
+        say("winback: stopped before everything was done; the next pass goes on")
+    if outcome.errors or outcome.interrupted:
+        raise typer.Exit(1)
+
+
+def daemon(
+    host: Annotated[str | None, typer.Option("--host", help="Address to listen on, before web.host.", show_default=False)] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65535, help="Port to listen on, before web.port.", show_default=False)
+    ] = None,
+    every: Annotated[str, typer.Option("--every", metavar="DURATION", help="Time between two passes.")] = "1min",
+    web: Annotated[bool, typer.Option("--web/--no-web", help="Serve the pages and the links of letters.")] = True,
+    shop: ShopOption = None,
+) -> None:
+    """Run the campaigns by the clock, send, and serve the pages, until it is told to stop (Ctrl-C, SIGTERM).
+
+    Changed files are taken over when nothing is wrong with them. Any number of daemons may run on one database.
+
+    \b
+    Example: winback daemon --every 30s
+    """
+    from winback.project import find_root
+    from winback.scheduler import log
+    from winback.scheduler.daemon import Daemon
+    from winback.scheduler.files import running_files
+    from winback.scheduler.systemd import notify
+    from winback.store.engine import open_engine
+    from winback.store.migrate import migrate
+
+    between = _every(every)
+    root = find_root(Path.cwd()) if shop is None else shop
+    files = running_files(root, host=host, port=port)
+    project = files()
+    engine = open_engine(project.settings.database.url, root=project.root)
+    migrate(engine)
+    log.to(sys.stderr)
+    told = _Signals()
+    pages = _open_pages(project, files) if web else None
+    worker = worker_name()
+    passes = Daemon(engine, files, worker=worker, every=between)
+    if pages is not None:
+        pages.start()
+    log.say("daemon.started", worker=worker, every=every, shop=project.root, pages=pages.address if pages else "none")
+    passes.start()
+    notify("READY=1")
+    while not told.to_stop and (pages is None or pages.alive):
+        time.sleep(0.1)
+    notify("STOPPING=1")
+    log.say("daemon.stopping", worker=worker)
+    clean = _stop(passes, pages)
+    if clean:
+        engine.dispose()
+    log.say("daemon.stopped", worker=worker, clean="yes" if clean else "no")
+    sys.stderr.flush()
+    if not clean:
+        # A thread that hangs in a gateway would keep the process. What it holds is settled at the next start.
+        os._exit(1)
+    if not told.to_stop:
+        raise InputError("the pages ended by themselves", "the lines above say why")
+
+
+def worker_name() -> str:
+    """Return a name that no other process of this shop has, on any machine."""
+    import secrets
+    import socket
+
+    return f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(2)}"
+
+
+class _Signals:
+    """Remember that somebody asked to stop: politely the first time, at once the second."""
+
+    def __init__(self) -> None:
+        self.to_stop = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._told)
+
+    def _told(self, number: int, _frame: Any) -> None:
+        if self.to_stop:
+            os._exit(128 + number)
+        self.to_stop = True
+
+
+def _every(text: str) -> timedelta:
+    from winback.durations import parse_duration
+
+    try:
+        between = parse_duration(text)
+    except ValueError as error:
+        raise InputError(f"--every: {error}") from None
+    if between < _LEAST_EVERY:
+        raise InputError(f"--every: {text!r} leaves no time between two passes", "write at least '1s'")
+    return between
+
+
+def _open_pages(project: Project, files: Any) -> Pages:
+    from winback.cli.pages import Pages
+
+    pages = Pages(project, files)
+    public = urlsplit(project.settings.web.public_url)
+    if public.hostname in ("127.0.0.1", "localhost") and public.port != pages.port:
+        say(f"Links in letters lead to {project.settings.web.public_url}; these pages are at {pages.address}.")
+    return pages
+
+
+def _stop(passes: Daemon, pages: Pages | None) -> bool:
+    """Stop both at the same time; return whether everything in hand was finished."""
+    until = time.monotonic() + _STOP_WITHIN.total_seconds()
+    if pages is not None:
+        pages.close()
+    done = passes.stop(_STOP_WITHIN)
+    if pages is not None:
+        done &= pages.wait(max(0.5, until - time.monotonic()))
+    return done
+
+
+def _as_json(outcome: PassOutcome) -> dict[str, Any]:
+    names = ("at", "enrolled", "planned", "sent", "failed", "skipped", "conversions", "interrupted", "errors")
+    campaigns = outcome.plan.campaigns if outcome.plan else []
+    return {**{name: getattr(outcome, name) for name in names}, "campaigns": [asdict(each) for each in campaigns]}
+
+
+def _campaign_rows(outcome: PassOutcome) -> list[dict[str, Any]]:
+    return [
+        {
+            "campaign": each.campaign,
+            "audience": each.audience,
+            "enrolled": each.enrolled,
+            "planned": sum(step.planned for step in each.steps),
+            "held_out": sum(step.held_out for step in each.steps),
+            "skipped": sum(step.skipped.total() for step in each.steps),
+            "note": each.error or ("paused" if each.paused else ""),
+        }
+        for each in (outcome.plan.campaigns if outcome.plan else ())
+    ]
+
+
+_CAMPAIGN_COLUMNS = [
+    Column("campaign", "campaign"),
+    Column("audience", "in the audience", right=True),
+    Column("enrolled", "came in", right=True),
+    Column("planned", "messages", right=True),
+    Column("held_out", "held out", right=True),
+    Column("skipped", "skipped", right=True),
+    Column("note", ""),
+]

@@ -1,9 +1,35 @@
-"""Commands to come."""
+"""`winback fields`: what `where`, `only_if` and `exit` may ask."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import typer
+
+from winback.cli.base import Column, Output, OutputOption, show
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
+    app.command("fields")(fields)
+
+
+def fields(output: OutputOption = Output.TABLE) -> None:
+    """List the fields and functions of expressions (`where`, `only_if`, `exit`), each with its type, meaning and an example.
+
+    \b
+    Example: winback fields
+    """
+    from winback.audience import catalogue
+
+    show([asdict(entry) for entry in catalogue()], _COLUMNS, output)
+
+
+_COLUMNS = [
+    Column("name", "name"),
+    Column("kind", "kind"),
+    Column("type", "type"),
+    Column("meaning", "meaning"),
+    Column("example", "example"),
+    Column("scope", "where it may stand"),
+]

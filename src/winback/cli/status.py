@@ -77,8 +77,9 @@ def status(shop: ShopOption = None, output: OutputOption = Output.TABLE) -> None
 
 
 def doctor(shop: ShopOption = None, output: OutputOption = Output.TABLE) -> None:
-    """Look closely: files, templates, keys, database, clocks, disk, and every gateway tried without sending. Exit 1 when something
-    is wrong.
+    """Look closely: files, templates, keys, database, clocks, disk, and every gateway, tried without sending.
+
+    Exit 1 when something is wrong; each thing says what to do.
 
     \b
     Example: winback doctor
@@ -107,8 +108,8 @@ def retry(
 ) -> None:
     """Send messages of a campaign again that failed, or that may have arrived or not; the next pass does it.
 
-    Rules are asked again: who unsubscribed meanwhile, or whose time has passed, gets nothing. Uncertain messages may have arrived:
-    some people may get them twice.
+    Rules are asked again: who unsubscribed meanwhile gets nothing. Uncertain messages may have arrived, so some people may get
+    them twice.
 
     \b
     Example: winback retry sleeping --only failed
@@ -123,7 +124,9 @@ def retry(
     with writing(opened.engine) as connection:
         count = put_back(connection, opened.project, found.name, only=only.value, now=now)
     if output is Output.TABLE:
-        typer.echo(f"{count} {only.value} {'message' if count == 1 else 'messages'} of {campaign} will be sent with the next pass")
+        typer.echo(
+            f"{count} {only.value} {'message' if count == 1 else 'messages'} of {campaign} will be sent with the next pass"
+        )
     else:
         show([{"campaign": campaign, "only": only.value, "count": count}], [Column(name, name) for name in _RETRIED], output)
 

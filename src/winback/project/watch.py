@@ -38,12 +38,21 @@ class ShopFiles:
     problems from the beginning raise ProjectError where they cannot be read, and are used where only a check finds something.
 
     `checks` are asked besides what reading the files finds. With `keep_templates` the project renders from a copy of the last
-    good templates, below var/: a letter that somebody is still working on never goes out half-finished.
+    good templates, below var/: a letter that somebody is still working on never goes out half-finished. `adjust` changes what
+    the files say, as options of a command do.
     """
 
-    def __init__(self, root: Path, *, checks: Sequence[Check] = (), keep_templates: bool = False) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        checks: Sequence[Check] = (),
+        keep_templates: bool = False,
+        adjust: Callable[[Project], Project] | None = None,
+    ) -> None:
         self._root = root.resolve()
         self._checks = checks
+        self._adjust = adjust
         self._keep_templates = keep_templates
         self._lock = threading.Lock()
         self._seen = _fingerprint(self._root)
@@ -72,6 +81,8 @@ class ShopFiles:
 
     def _read(self) -> Project:
         project = load_project(self._root)
+        if self._adjust is not None:
+            project = self._adjust(project)
         return replace(project, kept_templates=_keep(project)) if self._keep_templates else project
 
     def _checked(self, project: Project) -> list[Problem]:

@@ -32,14 +32,16 @@ from winback.web.shop import Shop, ShopFiles
 _PAGES = (overview, campaigns, previews, customers, outbox, reports)
 
 
-def create_app(root: Path | None = None, *, now: Callable[[], datetime] = clock.now) -> FastAPI:
+def create_app(root: Path | None = None, *, now: Callable[[], datetime] = clock.now, files: ShopFiles | None = None) -> FastAPI:
     """Return the application of the shop in `root`, else in the folder that WINBACK_ROOT names, else of the nearest shop upward.
+
+    `files` are the shop's files where somebody watches them already.
 
     Raise ProjectError when its files have problems, StoreError when its database cannot be used, InputError when the pages
     would be open to the network without a password.
     """
     folder = root or Path(os.environ.get("WINBACK_ROOT") or find_root(Path.cwd()))
-    files = ShopFiles(folder)
+    files = files or ShopFiles(folder)
     project = files()
     require_safe_binding(project.settings)
     engine = open_engine(project.settings.database.url, root=project.root)

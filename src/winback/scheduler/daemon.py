@@ -1,0 +1,214 @@
+"""The daemon: passes by the clock, until it is told to stop.
+
+APScheduler is the clock and nothing more: one job in memory, which asks files and database what is to be done. Nothing is
+computed from a time that was remembered, so a clock that is set, a machine that slept and a pass that took long change nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from apscheduler.executors.pool import ThreadPoolExecutor  # type: ignore[import-untyped]
+from apscheduler.schedulers.background import BackgroundScheduler  # type: ignore[import-untyped]
+from apscheduler.triggers.base import BaseTrigger  # type: ignore[import-untyped]
+
+from winback import clock as system_clock
+from winback.scheduler import leases, log
+from winback.scheduler.passes import PassOutcome, describe, run_pass
+from winback.scheduler.systemd import notify
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from winback.errors import Problem
+    from winback.project import Project
+    from winback.project.watch import ShopFiles
+
+#: How often a daemon makes a pass, unless told otherwise.
+EVERY = timedelta(minutes=1)
+
+#: A pass lets planning have its turn after sending for so long, and goes on at once.
+_SENDING_TURN = timedelta(minutes=10)
+
+#: A pass that shows no sign of life for so long hangs: it gives up the lead, and the watchdog is told no more.
+HUNG_AFTER = timedelta(minutes=30)
+
+_TICK = "pass"
+
+
+class Daemon:
+    """Makes a pass every so often, the first at once. Any number may run on one database: one plans, all of them send."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        files: ShopFiles,
+        *,
+        worker: str,
+        every: timedelta = EVERY,
+        now: Callable[[], datetime] = system_clock.now,
+    ) -> None:
+        self._engine = engine
+        self._files = files
+        self._project: Project | None = None
+        self._problems: tuple[Problem, ...] = ()
+        self._worker = worker
+        self._every = every
+        self._now = now
+        self._stop = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
+        self._alive_at = time.monotonic()
+        self._leading: bool | None = None
+        self._scheduler: BackgroundScheduler | None = None
+        self._heart: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin; return at once."""
+        scheduler = BackgroundScheduler(timezone=UTC, executors={"default": ThreadPoolExecutor(1)})
+        # Without a grace time a tick that comes late, after a suspended night, is not left out; several of them become one.
+        scheduler.add_job(self._ticked, _Steady(self._every), id=_TICK, coalesce=True, max_instances=1, misfire_grace_time=None)
+        scheduler.start()
+        self._scheduler = scheduler
+        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._heart.start()
+
+    def stop(self, within: timedelta) -> bool:
+        """Finish what is in hand and begin nothing new; return whether that was done within the time."""
+        until = time.monotonic() + within.total_seconds()
+        self._stop.set()
+        if self._scheduler is not None:
+            self._scheduler.shutdown(wait=False)
+        done = self._idle.wait(max(0.0, until - time.monotonic()))
+        if done:
+            self._give_up_lead()
+        return done
+
+    def tick(self) -> PassOutcome | None:
+        """Make one pass as of now, by the files as they are now; None when the files cannot even be looked at."""
+        now = self._now()
+        try:
+            project = self._look_at_files()
+        except Exception as error:  # a folder that is gone for a moment, on a network drive for example
+            log.say("pass.failed", worker=self._worker, error=f"files: {describe(error)}")
+            return None
+        leading = self._lead(now)
+        turn_ends = time.monotonic() + _SENDING_TURN.total_seconds()
+        outcome = run_pass(
+            self._engine,
+            project,
+            now,
+            self._worker,
+            clock=self._now,
+            stop=lambda: self._should_pause(turn_ends),
+            planning=leading,
+        )
+        log.say(
+            "pass.finished",
+            worker=self._worker,
+            at=now,
+            leading="yes" if leading else "no",
+            enrolled=outcome.enrolled,
+            planned=outcome.planned,
+            sent=outcome.sent,
+            failed=outcome.failed,
+            skipped=outcome.skipped,
+            errors=len(outcome.errors),
+        )
+        for what in outcome.errors:
+            log.say("pass.error", worker=self._worker, at=now, error=what)
+        return outcome
+
+    def _look_at_files(self) -> Project:
+        """Return the shop's files, and say when they were taken over or cannot be."""
+        project = self._files()
+        if project is not self._project:
+            log.say("files.loaded", worker=self._worker, campaigns=len(project.campaigns))
+            self._project = project
+        if self._files.problems != self._problems:
+            self._problems = self._files.problems
+            for problem in self._problems:
+                log.say("files.problem", problem=problem)
+        return project
+
+    def _ticked(self) -> None:
+        """Make passes until one is not cut short by its turn."""
+        self._idle.clear()  # before looking whether to stop: who stops looks in the other order
+        try:
+            self._alive_at = time.monotonic()
+            more = not self._stop.is_set()
+            while more:
+                outcome = self.tick()
+                more = outcome is not None and outcome.interrupted and not self._stop.is_set()
+        except Exception as error:  # the next tick tries again
+            log.say("pass.failed", worker=self._worker, error=describe(error))
+        finally:
+            self._idle.set()
+
+    def _should_pause(self, turn_ends: float) -> bool:
+        """Say whether the pass is to stop here; being asked is a sign of life."""
+        self._alive_at = time.monotonic()
+        return self._stop.is_set() or self._alive_at >= turn_ends
+
+    @property
+    def hangs(self) -> bool:
+        """Say whether a pass has shown no sign of life for long."""
+        return not self._idle.is_set() and time.monotonic() - self._alive_at > HUNG_AFTER.total_seconds()
+
+    def _lead(self, now: datetime) -> bool:
+        """Return whether this daemon plans, and say so when that changes. Without a database nobody does."""
+        leading = False
+        try:
+            leading = leases.hold(self._engine, leases.PLANNING, self._worker, now)
+        except Exception as error:
+            log.say("lease.failed", worker=self._worker, error=describe(error))
+        if leading is not self._leading:
+            log.say("lead.taken" if leading else "lead.elsewhere", worker=self._worker)
+            self._leading = leading
+        return leading
+
+    def _give_up_lead(self) -> None:
+        if self._leading:
+            # Else the lease runs out by itself.
+            with suppress(Exception):
+                leases.release(self._engine, leases.PLANNING, self._worker)
+            self._leading = False
+
+    def _beat(self) -> None:
+        """Keep the lead while passes go on, tell systemd that all is well, and see to it that the next tick comes."""
+        said = False
+        while not self._stop.wait(leases.RENEW_EVERY.total_seconds()):
+            if self.hangs:
+                if not said:
+                    log.say("pass.hangs", worker=self._worker, minutes=int(HUNG_AFTER.total_seconds() // 60))
+                said = True
+                continue
+            said = False
+            notify("WATCHDOG=1")
+            led = self._leading
+            if (self._lead(self._now()) and led is False) or self._clock_was_set_back():
+                self._tick_now()
+
+    def _clock_was_set_back(self) -> bool:
+        """Say whether the next tick waits until the old time comes again."""
+        job = self._scheduler.get_job(_TICK) if self._scheduler else None
+        return job is not None and job.next_run_time - system_clock.now() > self._every
+
+    def _tick_now(self) -> None:
+        if self._scheduler is not None:
+            self._scheduler.modify_job(_TICK, next_run_time=system_clock.now())
+
+
+class _Steady(BaseTrigger):  # type: ignore[misc] # APScheduler has no types
+    """So long after the tick before began; after a jump of the clock there is no row of ticks to catch up with."""
+
+    def __init__(self, every: timedelta) -> None:
+        self._every = every
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        return now if previous_fire_time is None else now + self._every

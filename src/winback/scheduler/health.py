@@ -1,0 +1,311 @@
+"""Is all well? Each thing that can be wrong is looked at by one function, and says what it is and what to do."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, exists, func, or_, select
+
+from winback.errors import InputError
+from winback.project import Project
+from winback.scheduler import leases, standing
+from winback.store import (
+    Channel,
+    MessageState,
+    Purpose,
+    campaign_states,
+    customers,
+    gateway_states,
+    import_runs,
+    messages,
+    passes,
+)
+
+#: Where no daemon runs, somebody calls `winback run`; less often than this is none.
+_RARE = timedelta(hours=1)
+
+#: A pass that goes on for so long is worth a look.
+_LONG = timedelta(minutes=30)
+
+#: Messages go within a minute; those that are late by this have a reason.
+_OVERDUE = timedelta(minutes=15)
+
+#: What went wrong is reported this long; after that people have seen it.
+_RECENT = timedelta(days=7)
+
+#: From so many failures in a day, and such a share, something is wrong that is not one bad address.
+_FAILURES, _FAILURE_SHARE = 5, 0.05
+
+#: Such a share of rejected rows is no slip in a few of them.
+_REJECT_SHARE = 0.01
+
+#: When more people than this are born on 1 January, the day is what a form or a program filled in. One in 365 really is.
+_NEW_YEAR, _NEW_YEAR_SHARE = 20, 0.03
+
+#: Free space, in bytes, below which a database may soon not be written any more.
+_LITTLE_SPACE = 500_000_000
+
+#: Kinds of gateways that let nothing out of the house.
+_KEPT_INSIDE = frozenset({"outbox", "console"})
+
+_THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "::1"})
+
+#: How the pages say that a person pressed Pause.
+_BY_A_PERSON = "by a person"
+
+
+@dataclass(frozen=True)
+class HealthItem:
+    """One thing that was looked at: what there is to say, and where it is not well what to do."""
+
+    name: str
+    ok: bool
+    message: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What every check works with."""
+
+    connection: Connection
+    project: Project
+    now: datetime
+
+    def clock(self, at: datetime | None) -> str:
+        """Return a moment as people say it, in the shop's zone."""
+        if at is None:
+            return "never"
+        zone = ZoneInfo(self.project.settings.shop.zone)
+        there, here = at.astimezone(zone), self.now.astimezone(zone)
+        return f"{there:%H:%M}" if there.date() == here.date() else f"{there:%a %Y-%m-%d %H:%M}"
+
+
+def health(connection: Connection, project: Project, now: datetime) -> list[HealthItem]:
+    """Look at everything that can be wrong with a running shop, and say of each whether it is."""
+    look = _Look(connection, project, now)
+    return [item for check in CHECKS for item in check(look)]
+
+
+def _scheduler(look: _Look) -> Iterator[HealthItem]:
+    last = look.connection.execute(select(passes).order_by(passes.c.id.desc()).limit(1)).one_or_none()
+    lease = leases.look_up(look.connection, leases.PLANNING)
+    start = "start it: winback daemon; as a service: systemctl status winback says why it ended"
+    if lease is not None and not lease.is_alive(look.now):
+        said = look.clock(lease.renewed_at)
+        yield HealthItem("scheduler", False, f"the daemon {lease.holder} stopped or hangs; it was last heard of at {said}", start)
+    elif last is None:
+        yield HealthItem("scheduler", False, "nothing has run yet", "winback daemon runs the campaigns from now on")
+    elif not -_RARE < look.now - last.started_at < _RARE:
+        ahead = " (by a clock that was wrong: it is still to come)" if last.started_at > look.now else ""
+        remedy = "start the daemon: winback daemon; or call winback run often"
+        yield HealthItem("scheduler", False, f"the last pass was at {look.clock(last.started_at)}{ahead}", remedy)
+    elif last.finished_at is None and look.now - last.started_at > _LONG:
+        remedy = "see the log of the daemon; if it hangs, stop and start it: what was in hand is settled then"
+        yield HealthItem("scheduler", False, f"the pass that began at {look.clock(last.started_at)} has not ended", remedy)
+    else:
+        leader = f"the daemon {lease.holder} plans" if lease is not None else "no daemon runs"
+        yield HealthItem("scheduler", True, f"the last pass was at {look.clock(last.started_at)}; {leader}")
+
+
+def _last_errors(look: _Look) -> Iterator[HealthItem]:
+    last = look.connection.execute(
+        select(passes.c.started_at, passes.c.error).where(passes.c.finished_at.is_not(None)).order_by(passes.c.id.desc()).limit(1)
+    ).one_or_none()
+    for error in (last.error or "").splitlines() if last else ():
+        campaign = error.removeprefix("campaign ").partition(":")[0] if error.startswith("campaign ") else ""
+        remedy = f"winback preview {campaign} shows it; the others go on" if campaign else "winback doctor looks closer"
+        yield HealthItem("pass", False, error, remedy)
+
+
+def _campaigns(look: _Look) -> Iterator[HealthItem]:
+    rows = look.connection.execute(
+        select(campaign_states.c.name, campaign_states.c.paused_at, campaign_states.c.pause_reason)
+        .where(campaign_states.c.paused_at.is_not(None))
+        .order_by(campaign_states.c.name)
+    )
+    for row in rows:
+        if row.name in look.project.campaigns:
+            reason = row.pause_reason or _BY_A_PERSON
+            message = f"the campaign {row.name} is paused since {look.clock(row.paused_at)}, {reason}, until somebody resumes it"
+            remedy = f"resume it on its page: {look.project.settings.web.public_url}/campaigns/{row.name}"
+            yield HealthItem("campaign", reason.startswith(_BY_A_PERSON), message, remedy)
+
+
+def _gateways(look: _Look) -> Iterator[HealthItem]:
+    for row in look.connection.execute(select(gateway_states).order_by(gateway_states.c.name)):
+        if row.paused_until is None:
+            message = f"the gateway {row.name} cannot be used: {row.reason}"
+            yield HealthItem("gateway", False, message, "repair it in config.toml: winback check, winback doctor")
+        elif row.paused_until > look.now:
+            message = f"the gateway {row.name} is left alone until {look.clock(row.paused_until)}: {row.reason}"
+            yield HealthItem("gateway", False, message, "messages wait and go by themselves; winback doctor tries the gateway")
+
+
+def _overdue(look: _Look) -> Iterator[HealthItem]:
+    late = messages.c.next_attempt_at < look.now - _OVERDUE
+    if look.connection.scalar(select(messages.c.id).where(messages.c.state == MessageState.PLANNED, late).limit(1)) is None:
+        return
+    grouped: dict[tuple[str, datetime | None], list[standing.Waiting]] = defaultdict(list)
+    for each in standing.waiting(look.connection, look.project, look.now):
+        if each.due and each.since < look.now - _OVERDUE:
+            grouped[each.why, each.until].append(each)
+    for (why, until), group in grouped.items():
+        count = sum(each.count for each in group)
+        then = f"; looked at again at {look.clock(until)}" if until else ""
+        message = f"{_count(count, 'message')} due since {look.clock(min(each.since for each in group))} did not go: {why}{then}"
+        remedy = "start the daemon: winback daemon; or make a pass: winback run" if why == standing.NEXT_PASS else ""
+        yield HealthItem("overdue", why.startswith("the campaign is paused by a person"), message, remedy)
+
+
+def _claims(look: _Look) -> Iterator[HealthItem]:
+    rows = look.connection.execute(
+        select(messages.c.claimed_by, func.count(), func.min(messages.c.claimed_at, type_=messages.c.claimed_at.type))
+        .where(messages.c.state == MessageState.SENDING, messages.c.claimed_at < look.now - _OVERDUE)
+        .group_by(messages.c.claimed_by)
+    )
+    for worker, count, since in rows:
+        message = f"{_count(count, 'message')} held by {worker} since {look.clock(since)} did not get on"
+        remedy = "if it runs no more, the next pass on its machine settles them: winback run"
+        yield HealthItem("sending", False, message, remedy)
+
+
+def _uncertain(look: _Look) -> Iterator[HealthItem]:
+    recent: dict[str, int] = defaultdict(int)
+    for each in standing.uncertain(look.connection):
+        if look.now - each.since < _RECENT:
+            recent[each.campaign] += 1
+    for campaign, count in sorted(recent.items()):
+        message = f"{_count(count, 'message')} of {campaign} may have arrived or not: the answer never came"
+        remedy = f"winback status lists them; to send them again: winback retry {campaign} --only uncertain"
+        yield HealthItem("uncertain", False, message, remedy)
+
+
+def _failures(look: _Look) -> Iterator[HealthItem]:
+    since = look.now - timedelta(days=1)
+    sent, failed = look.connection.execute(
+        select(func.coalesce(func.sum(passes.c.sent), 0), func.coalesce(func.sum(passes.c.failed), 0)).where(
+            passes.c.started_at >= since, passes.c.started_at <= look.now
+        )
+    ).one()
+    if failed < _FAILURES or failed < _FAILURE_SHARE * (sent + failed):
+        return
+    names = look.connection.scalars(
+        select(messages.c.campaign)
+        .where(messages.c.state == MessageState.FAILED, messages.c.next_attempt_at >= since)
+        .distinct()
+        .order_by(messages.c.campaign)
+    )
+    campaign = next(iter(names), "CAMPAIGN")
+    remedy = f"winback report shows why; when it is mended, send them again: winback retry {campaign} --only failed"
+    yield HealthItem("failed", False, f"{failed} of {sent + failed} messages failed in the last 24 hours", remedy)
+
+
+def _imports(look: _Look) -> Iterator[HealthItem]:
+    newest = select(func.max(import_runs.c.id)).group_by(import_runs.c.kind)
+    for row in look.connection.execute(select(import_runs).where(import_runs.c.id.in_(newest)).order_by(import_runs.c.kind)):
+        rows = row.inserted + row.updated + row.unchanged + row.rejected
+        if row.rejected:
+            bad = row.rejected >= _REJECT_SHARE * rows and look.now - row.started_at < _RECENT
+            message = f"the last import of {row.kind} rejected {row.rejected} of {_count(rows, 'row')}"
+            yield HealthItem(
+                "import", not bad, message, "var/rejects/ has each with its line and reason; mend them and import again"
+            )
+
+
+def _birthdays(look: _Look) -> Iterator[HealthItem]:
+    asked = (campaign.audience for campaign in look.project.campaigns.values() if campaign.enabled)
+    if not any(audience.preset == "birthday" and audience.field == "birthday" for audience in asked):
+        return
+    month, day = customers.c.birth_month, customers.c.birth_day
+    new_year = look.connection.scalar(select(func.count()).select_from(customers).where(month == 1, day == 1)) or 0
+    if new_year < _NEW_YEAR:
+        return
+    known = look.connection.scalar(select(func.count()).select_from(customers).where(month.is_not(None))) or 0
+    if new_year >= _NEW_YEAR_SHARE * known:
+        message = f"{new_year} of {known} birthdays are on 1 January: most of them are probably what a form filled in"
+        yield HealthItem("birthdays", False, message, "look at one of them; import these people again with an empty birthday")
+
+
+def _consent(look: _Look) -> Iterator[HealthItem]:
+    wanted = {
+        step.channel
+        for campaign in look.project.campaigns.values()
+        if campaign.enabled and campaign.purpose is Purpose.MARKETING
+        for step in campaign.steps
+    }
+    if not wanted or look.connection.scalar(select(customers.c.id).limit(1)) is None:
+        return
+    agreed = or_(*(customers.c[f"{channel}_{Purpose.MARKETING}"].is_(True) for channel in wanted))
+    if not look.connection.scalar(select(exists().where(agreed))):
+        message = "nobody has consented to marketing, so marketing campaigns write to nobody"
+        remedy = "import who consented: winback import customers, with the column email_marketing or sms_marketing"
+        yield HealthItem("consent", False, message, remedy)
+
+
+def _public_url(look: _Look) -> Iterator[HealthItem]:
+    settings = look.project.settings
+    host = (urlsplit(settings.web.public_url).hostname or "").lower()
+    out = {name for channel in Channel if _leaves_the_house(look.project, name := settings.deliver.for_channel(channel))}
+    if out and host in _THIS_MACHINE:
+        message = f"web.public_url is {settings.web.public_url}, but {' and '.join(sorted(out))} writes to real people"
+        remedy = (
+            "set web.public_url in config.toml to the address under which they reach this server: links in letters begin with it"
+        )
+        yield HealthItem("public_url", False, message, remedy)
+
+
+def _leaves_the_house(project: Project, gateway: str) -> bool:
+    return project.settings.gateways.get(gateway, {}).get("type", "outbox") not in _KEPT_INSIDE
+
+
+def _secrets(look: _Look) -> Iterator[HealthItem]:
+    for key, what in (("api_key", "the JSON API is closed"), ("password", "the pages cannot be opened")):
+        secret = getattr(look.project.settings.web, key)
+        if secret is None:
+            continue
+        try:
+            secret.reveal()
+        except InputError as error:
+            yield HealthItem(f"web.{key}", False, f"{what}: {error.message}", error.remedy)
+
+
+def _disk(look: _Look) -> Iterator[HealthItem]:
+    folder = look.project.var
+    free = shutil.disk_usage(_nearest(folder)).free
+    remedy = f"make room: the database, the outbox and the rejects are in {folder}"
+    yield HealthItem("disk", free >= _LITTLE_SPACE, f"{free / 1e9:,.1f} GB free", "" if free >= _LITTLE_SPACE else remedy)
+
+
+def _nearest(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+#: What is looked at, in the order in which it is told.
+CHECKS: tuple[Callable[[_Look], Iterator[HealthItem]], ...] = (
+    _scheduler,
+    _last_errors,
+    _campaigns,
+    _gateways,
+    _overdue,
+    _claims,
+    _uncertain,
+    _failures,
+    _imports,
+    _birthdays,
+    _consent,
+    _public_url,
+    _secrets,
+    _disk,
+)

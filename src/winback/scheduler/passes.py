@@ -1,0 +1,234 @@
+"""One pass: take care of what others left behind, look who should hear from us, write it down, count orders, send what is due.
+
+The daemon makes one every minute, `winback run` makes one, the demo makes many at moments of its own. Each begins with the files
+and the database and remembers nothing, so it does not matter when the last one was, or who made it.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Engine, delete, insert, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from winback.errors import WinbackError
+from winback.policy import audience_context
+from winback.project import Project
+from winback.store import exclusive, passes, writing
+
+if TYPE_CHECKING:
+    from winback.dispatch import DispatchResult, Recovered
+    from winback.plan import PlanResult
+
+#: Passes are remembered this long.
+_REMEMBERED = timedelta(days=30)
+
+#: Letters of all errors of a pass together, and of one.
+_ERRORS, _ERROR = 2000, 300
+
+
+@dataclass
+class PassOutcome:
+    """What one pass did. `errors` names what went wrong, part by part, without anything personal."""
+
+    at: datetime
+    worker: str
+    recovered: Recovered | None = None
+    plan: PlanResult | None = None
+    dispatch: DispatchResult | None = None
+    conversions: int = 0  # written, mended or taken back
+    errors: list[str] = field(default_factory=list)
+    interrupted: bool = False  # told to stop before everything was done
+
+    @property
+    def enrolled(self) -> int:
+        """Count the people who came into a campaign."""
+        return self.plan.enrolled if self.plan else 0
+
+    @property
+    def planned(self) -> int:
+        """Count the messages written into the ledger."""
+        return self.plan.planned if self.plan else 0
+
+    @property
+    def sent(self) -> int:
+        """Count the messages that a gateway accepted."""
+        return self.dispatch.sent if self.dispatch else 0
+
+    @property
+    def failed(self) -> int:
+        """Count the messages that were refused for good or used up their attempts."""
+        return self.dispatch.failed if self.dispatch else 0
+
+    @property
+    def skipped(self) -> int:
+        """Count the messages that a rule stopped, while planning or right before they would have gone."""
+        return (self.plan.skipped if self.plan else 0) + (self.dispatch.skipped.total() if self.dispatch else 0)
+
+
+def run_pass(
+    engine: Engine,
+    project: Project,
+    now: datetime,
+    worker: str,
+    *,
+    clock: Callable[[], datetime] | None = None,
+    stop: Callable[[], bool] | None = None,
+    planning: bool = True,
+) -> PassOutcome:
+    """Do everything that is due at `now`. A part that fails is named in the outcome's errors, and the parts after it still run.
+
+    `clock` is asked while sending, which may take long; without one it stays `now`. Once `stop` answers yes, what is in hand is
+    finished and nothing new begun. Without `planning` it only sends: the work of a daemon that does not lead.
+    """
+    ticking = clock or (lambda: now)
+    stopping = stop or (lambda: False)
+    outcome = PassOutcome(now, worker)
+    number = _begin(engine, outcome)
+    for name, part in _PARTS if planning else _SENDING_PARTS:
+        if stopping():
+            outcome.interrupted = True
+            break
+        with _caught(outcome, name):
+            part(_Work(engine, project, now, worker, ticking, stopping), outcome)
+    _end(engine, outcome, number, ticking())
+    return outcome
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every part of a pass works with."""
+
+    engine: Engine
+    project: Project
+    now: datetime
+    worker: str
+    clock: Callable[[], datetime]
+    stop: Callable[[], bool]
+
+
+def _recover(work: _Work, outcome: PassOutcome) -> None:
+    """Take care of messages whose dispatcher is gone."""
+    from winback.dispatch import recover
+
+    outcome.recovered = recover(work.engine, work.project, now=work.now)
+
+
+def _keep_scores(work: _Work, _outcome: PassOutcome) -> None:
+    """Bring scores up to date: campaigns ask who crossed a threshold."""
+    from winback.audience import update_scores
+
+    if work.project.scores:
+        with writing(work.engine) as connection:
+            exclusive(connection)
+            update_scores(connection, work.project.scores, audience_context(work.project, work.now, since=work.now))
+
+
+def _keep_segments(work: _Work, _outcome: PassOutcome) -> None:
+    """Note who is in which segment now: campaigns ask who has just come in."""
+    from winback.audience import update_segments
+
+    if work.project.segments:
+        with writing(work.engine) as connection:
+            exclusive(connection)
+            update_segments(connection, work.project.segments, audience_context(work.project, work.now, since=work.now))
+
+
+def _plan(work: _Work, outcome: PassOutcome) -> None:
+    """Let people in and write their messages; a campaign that cannot be planned does not hold up the others."""
+    from winback.plan import plan
+
+    with writing(work.engine) as connection:
+        outcome.plan = plan(connection, work.project, work.now, worker=work.worker)
+    outcome.errors += [f"campaign {each.campaign}: {each.error}"[:_ERROR] for each in outcome.plan.campaigns if each.error]
+
+
+def _attribute(work: _Work, outcome: PassOutcome) -> None:
+    """Find the messages that orders followed."""
+    from winback.track.conversions import attribute
+
+    with writing(work.engine) as connection:
+        outcome.conversions = attribute(connection, work.project, work.now)
+
+
+def _dispatch(work: _Work, outcome: PassOutcome) -> None:
+    """Send what is due."""
+    from winback.dispatch import dispatch
+
+    outcome.dispatch = dispatch(work.engine, work.project, worker=work.worker, clock=work.clock, stop=work.stop)
+    outcome.errors += [error[:_ERROR] for error in outcome.dispatch.errors]
+    outcome.interrupted = work.stop()
+
+
+_Part = tuple[str, Callable[[_Work, PassOutcome], None]]
+
+#: The parts of a pass in their order, each under the name that its errors carry. Sending comes last: it may take long.
+_PARTS: tuple[_Part, ...] = (
+    ("recovering", _recover),
+    ("scores", _keep_scores),
+    ("segments", _keep_segments),
+    ("planning", _plan),
+    ("conversions", _attribute),
+    ("sending", _dispatch),
+)
+
+#: What any number of processes may do at once.
+_SENDING_PARTS = tuple(part for part in _PARTS if part[0] in ("recovering", "sending"))
+
+
+@contextmanager
+def _caught(outcome: PassOutcome, name: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # whatever it is, the other parts go on, and the daemon with them
+        outcome.errors.append(f"{name}: {describe(error)}")
+
+
+def describe(error: Exception) -> str:
+    """Say what went wrong without quoting rows, parameters or people: for logs, `status` and the pages."""
+    if isinstance(error, WinbackError):
+        return str(error).partition("\n")[0][:_ERROR]
+    if isinstance(error, SQLAlchemyError):
+        # The first line names the constraint or the table; the lines after it quote the row.
+        said = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        return f"{type(error).__name__}: {said}"[:_ERROR]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "winback" in Path(frame.filename).parts]
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{type(error).__name__}: {error.strerror}{where}"
+    return f"{type(error).__name__}{where}"
+
+
+def _begin(engine: Engine, outcome: PassOutcome) -> int | None:
+    """Write down that the pass has begun, so that one that hangs can be seen; forget passes of long ago."""
+    number: int | None = None
+    with _caught(outcome, "database"), writing(engine) as connection:
+        connection.execute(delete(passes).where(passes.c.started_at < outcome.at - _REMEMBERED))
+        row = insert(passes).values(worker=outcome.worker, started_at=outcome.at).returning(passes.c.id)
+        number = connection.execute(row).scalar_one()
+    return number  # noqa: RET504 - without a database there is none
+
+
+def _end(engine: Engine, outcome: PassOutcome, number: int | None, at: datetime) -> None:
+    if number is None:
+        return
+    with _caught(outcome, "database"), writing(engine) as connection:
+        connection.execute(
+            update(passes)
+            .where(passes.c.id == number)
+            .values(
+                finished_at=at,
+                enrolled=outcome.enrolled,
+                planned=outcome.planned,
+                sent=outcome.sent,
+                failed=outcome.failed,
+                skipped=outcome.skipped,
+                error="\n".join(outcome.errors)[:_ERRORS] or None,
+            )
+        )
