@@ -1,7 +1,8 @@
 """Who may be written to, and when: consent, caps, quiet hours and the other rules, asked while planning and again at dispatch."""
 
+from winback.policy.fallback import FALLBACK_SUFFIX, plan_fallbacks, step_of
 from winback.policy.quiet_hours import is_quiet, quiet_zones, wake_time
-from winback.policy.recheck import FALLBACK_SUFFIX, WITHDRAWN, Action, Verdict, recheck
+from winback.policy.recheck import WITHDRAWN, Action, Verdict, recheck
 from winback.policy.rules import (
     REASONS,
     RULES,
@@ -10,6 +11,7 @@ from winback.policy.rules import (
     RuleName,
     Stage,
     audience_context,
+    cooldown_of,
     first_failure,
     predicates,
     with_fallback,
@@ -27,11 +29,14 @@ __all__ = [
     "Stage",
     "Verdict",
     "audience_context",
+    "cooldown_of",
     "first_failure",
     "is_quiet",
+    "plan_fallbacks",
     "predicates",
     "quiet_zones",
     "recheck",
+    "step_of",
     "wake_time",
     "with_fallback",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select
@@ -31,12 +31,13 @@ def within_caps(ask: Ask) -> ColumnElement[bool] | None:
     return and_(*(_count(ask, ask.at, cap) < cap.count for cap in caps))
 
 
-def _count(ask: Ask, at: ColumnElement[object], cap: Cap) -> ColumnElement[int]:
+def _count(ask: Ask, at: ColumnElement[datetime], cap: Cap) -> ColumnElement[int]:
     """Count the person's other messages within the cap's window around `at`.
 
     What has gone always counts. What is still to come counts when it has precedence: while planning everything planned by
     campaigns of the same or a lower priority number, at dispatch only that of a strictly lower one, and of several claimed at
-    once the one that was due first. So a greeting for 09:00 beats a newsletter for 08:00, whichever was planned first.
+    once the one that was due first. So a greeting for 09:00 beats a newsletter for 08:00, whichever was planned first. What
+    another dispatcher holds is as good as gone: dispatchers claim and ask one after the other.
     """
     from winback.policy.rules import Stage
 
@@ -51,11 +52,15 @@ def _count(ask: Ask, at: ColumnElement[object], cap: Cap) -> ColumnElement[int]:
         ahead = [name for name, priority in priorities.items() if priority < own]
         own_row = messages.alias()
         due = select(own_row.c.next_attempt_at).where(own_row.c.id == ask.message_id).scalar_subquery()
+        holder = select(own_row.c.claimed_by).where(own_row.c.id == ask.message_id).scalar_subquery()
         before = or_(other.c.next_attempt_at < due, and_(other.c.next_attempt_at == due, other.c.id < ask.message_id))
         counted = or_(
             gone,
             and_(other.c.state.in_(_COMING), other.c.campaign.in_(ahead)),
-            and_(other.c.state == MessageState.SENDING, other.c.campaign.not_in(behind), before),
+            and_(
+                other.c.state == MessageState.SENDING,
+                or_(other.c.claimed_by != holder, and_(other.c.campaign.not_in(behind), before)),
+            ),
         )
     else:
         counted = or_(gone, and_(other.c.state.in_(_COMING), other.c.campaign.not_in(behind)))

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, String, literal, select
+from sqlalchemy import ColumnElement, Connection, String, literal, select
 
+from winback.policy.fallback import step_of
 from winback.policy.quiet_hours import wake_time
 from winback.policy.rules import REASONS, Ask, RuleName, Stage, first_failure, with_fallback
 from winback.project import Campaign, Project
@@ -39,9 +40,6 @@ class Verdict:
     channel: str | None = None
 
 
-#: A step that fell back after a hard bounce is a message of its own, named after the step.
-FALLBACK_SUFFIX = ":fallback"
-
 #: Reason for messages whose campaign or step is gone from the files.
 WITHDRAWN = "withdrawn"
 
@@ -59,14 +57,14 @@ def recheck(connection: Connection, project: Project, message_ids: Sequence[str]
     paused = set(connection.scalars(select(campaign_states.c.name).where(campaign_states.c.paused_at.is_not(None))))
     verdicts: dict[str, Verdict] = {}
     for campaign_name, step_name, channel in groups:
-        campaign = project.campaigns.get(campaign_name)
-        step = campaign.find_step(step_name.removesuffix(FALLBACK_SUFFIX)) if campaign else None
+        found = step_of(project, campaign_name, step_name)
         chosen = (messages.c.campaign == campaign_name, messages.c.step == step_name, messages.c.channel == channel)
-        if campaign is None or step is None or not campaign.enabled:
+        if found is None or not found[0].enabled:
             ids = connection.scalars(select(messages.c.id).where(messages.c.id.in_(message_ids), *chosen))
             gone = Verdict(Action.CANCEL, RuleName.LIVE, WITHDRAWN)
             verdicts.update(dict.fromkeys(ids, gone))
             continue
+        campaign, step = found
         ask = Ask(
             project=project,
             campaign=campaign,
@@ -82,7 +80,7 @@ def recheck(connection: Connection, project: Project, message_ids: Sequence[str]
             paused=campaign_name in paused,
         )
         failure = first_failure(ask)
-        to_channel = literal(channel, String())
+        to_channel: ColumnElement[str] = literal(channel, String())
         if channel == step.channel:  # a message that fell back already does not fall back again
             failure, to_channel = with_fallback(ask, failure)
         rows = connection.execute(
