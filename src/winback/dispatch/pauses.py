@@ -1,0 +1,77 @@
+"""Gateways that cannot send at present: until when, and why, in the database, so that every process and `status` know it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, delete, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from winback.dispatch.backoff import pause_after
+from winback.store import gateway_states
+
+_REASON = 500  # letters that are kept
+
+
+@dataclass(frozen=True)
+class GatewayPause:
+    """A gateway that is left alone: `until` is empty when it waits for its settings to be repaired."""
+
+    gateway: str
+    channels: tuple[str, ...]
+    reason: str
+    until: datetime | None
+
+
+def standing(connection: Connection, gateway: str, channels: Collection[str], now: datetime) -> GatewayPause | None:
+    """Return the pause that a gateway is in at `now`, None when it may be used."""
+    row = connection.execute(
+        select(gateway_states.c.paused_until, gateway_states.c.reason).where(gateway_states.c.name == gateway)
+    ).one_or_none()
+    if row is None or row.paused_until is None or row.paused_until <= now:
+        return None
+    return GatewayPause(gateway, tuple(sorted(channels)), row.reason, row.paused_until)
+
+
+def pause(
+    connection: Connection,
+    gateway: str,
+    channels: Collection[str],
+    reason: str,
+    now: datetime,
+    *,
+    asked: timedelta | None = None,
+    worked: bool = False,
+) -> GatewayPause:
+    """Leave a gateway alone for a while, longer each time in a row; `worked` says that it did send something just before."""
+    before = connection.scalar(select(gateway_states.c.failures).where(gateway_states.c.name == gateway).with_for_update())
+    failures = 1 if worked else (before or 0) + 1
+    until = now + pause_after(failures, asked)
+    _keep(connection, gateway, reason, until, failures)
+    return GatewayPause(gateway, tuple(sorted(channels)), reason, until)
+
+
+def hold(connection: Connection, gateway: str, channels: Collection[str], reason: str) -> GatewayPause:
+    """Leave a gateway alone until its settings are repaired."""
+    _keep(connection, gateway, reason, None, 0)
+    return GatewayPause(gateway, tuple(sorted(channels)), reason, None)
+
+
+def clear(connection: Connection, gateway: str) -> None:
+    """Forget a gateway's trouble: it works."""
+    connection.execute(delete(gateway_states).where(gateway_states.c.name == gateway))
+
+
+def kept(reason: str) -> str:
+    """Return a reason as it is kept."""
+    return reason[:_REASON]
+
+
+def _keep(connection: Connection, gateway: str, reason: str, until: datetime | None, failures: int) -> None:
+    dialect_insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
+    values = {"paused_until": until, "reason": kept(reason), "failures": failures}
+    statement = dialect_insert(gateway_states).values(name=gateway, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))

@@ -1,0 +1,108 @@
+"""Compose the messages of a batch: recipients loaded together, links written together, each rendered on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine, select
+
+from winback.compose import Composed, LinkTarget, Recipient
+from winback.compose.composer import Composer
+from winback.dispatch.linking import LinkBook
+from winback.dispatch.recipients import Addressee, load_recipients
+from winback.errors import RenderError
+from winback.ledger import Claimed
+from winback.policy import step_of
+from winback.project import Campaign, Project, Step
+from winback.store import Channel, enrollments, reading, writing
+
+#: Begins the reason of messages that could not be composed; the template's file and line follow, and nothing personal.
+RENDER = "render"
+
+
+@dataclass(frozen=True)
+class Unrendered:
+    """A message that cannot be composed: `reason` names the place, `detail` what is wrong there."""
+
+    claim: Claimed
+    reason: str
+    detail: str
+
+
+class Preparer:
+    """Composes messages of one shop; templates are compiled once, and links that were written are remembered."""
+
+    def __init__(self, engine: Engine, project: Project) -> None:
+        self._engine = engine
+        self._project = project
+        self._composer = Composer(project)
+        self._links = LinkBook()
+
+    def prepare(self, claims: Sequence[Claimed], now: datetime) -> tuple[list[tuple[Claimed, Composed]], list[Unrendered]]:
+        """Return the composed messages in their order, and those that cannot be composed."""
+        with reading(self._engine) as connection:
+            work = self._work(connection, claims, now)
+        done: dict[str, Composed | Unrendered] = {}
+        waiting = work
+        while waiting:
+            left = []
+            for item in waiting:
+                composed = self._compose(item, now)
+                if composed is None:
+                    left.append(item)
+                else:
+                    done[item.claim.id] = composed
+            if left:
+                with writing(self._engine) as connection:
+                    self._links.write(connection)
+            waiting = left
+        composed_messages = [(item.claim, made) for item in work if isinstance(made := done[item.claim.id], Composed)]
+        return composed_messages, [made for made in done.values() if isinstance(made, Unrendered)]
+
+    def _work(self, connection: Connection, claims: Sequence[Claimed], now: datetime) -> list[_Work]:
+        found = {claim.id: found for claim in claims for found in [step_of(self._project, claim.campaign, claim.step)] if found}
+        about = [claim.enrollment_id for claim in claims if found[claim.id][0].audience.about_an_order]
+        order_ids: dict[int, int | None] = {}
+        if about:
+            query = select(enrollments.c.id, enrollments.c.order_id).where(enrollments.c.id.in_(about))
+            order_ids = {row.id: row.order_id for row in connection.execute(query)}
+        addressees = [
+            Addressee(claim.id, *found[claim.id], claim.customer_id, order_ids.get(claim.enrollment_id), Channel(claim.channel))
+            for claim in claims
+        ]
+        recipients = load_recipients(connection, self._project, addressees, now)
+        return [_Work(claim, *found[claim.id], recipients[claim.id]) for claim in claims]
+
+    def _compose(self, item: _Work, now: datetime) -> Composed | Unrendered | None:
+        """Return the message, or why there is none; None when its links have to be written first."""
+        claim = item.claim
+        unwritten = False
+
+        def link_ids(targets: Sequence[LinkTarget]) -> list[int]:
+            nonlocal unwritten
+            ids = self._links.ids(claim.campaign, claim.step, targets)
+            unwritten = 0 in ids
+            return ids
+
+        try:
+            composed = self._composer.compose(
+                item.campaign, item.step, item.recipient, variant=claim.variant, now=now, link_ids=link_ids
+            )
+        except RenderError as error:
+            where = f"{error.file}:{error.line}" if error.file and error.line else str(error.file or item.campaign.path.name)
+            return Unrendered(claim, f"{RENDER} {where}", f"{error.problem} ({error.remedy})" if error.remedy else error.problem)
+        except Exception as error:  # whatever one message's values provoke, the others go
+            return Unrendered(claim, f"{RENDER} {type(error).__name__}", "")
+        return None if unwritten else composed
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One message to compose."""
+
+    claim: Claimed
+    campaign: Campaign
+    step: Step
+    recipient: Recipient

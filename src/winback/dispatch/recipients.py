@@ -1,0 +1,229 @@
+"""Who a message is for, as templates see them: loaded for a whole batch in a handful of queries."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, Row, or_, select
+
+from winback import clock, ledger
+from winback.compose import Money, Recipient
+from winback.compose.coupons import coupon_code
+from winback.errors import InputError
+from winback.project import Campaign, Project, Step
+from winback.store import Channel, customers, enrollments, order_lines, orders, score_states
+
+#: Values in one IN list; SQLite binds at most 32 766 at once.
+_BATCH = 500
+
+_LEAP_DAY = (2, 29)
+
+
+@dataclass(frozen=True)
+class Addressee:
+    """One message to load the recipient of: which step for which customer, about which order if any, by which channel."""
+
+    message_id: str
+    campaign: Campaign
+    step: Step
+    customer_id: int
+    order_id: int | None
+    channel: Channel
+
+
+def load_recipients(
+    connection: Connection, project: Project, addressees: Sequence[Addressee], now: datetime
+) -> dict[str, Recipient]:
+    """Return the recipient of each message by the message's id, in the shapes of docs/templates.md."""
+    found: dict[str, Recipient] = {}
+    for start in range(0, len(addressees), _BATCH):
+        found |= _load(connection, project, addressees[start : start + _BATCH], now)
+    return found
+
+
+def recipient_for_preview(  # noqa: PLR0917 - reads in the order of a question: what, to whom, how, when
+    connection: Connection, project: Project, campaign: Campaign, step: Step, external_id: str, channel: Channel, now: datetime
+) -> Recipient:
+    """Return a customer as one step would address them now, whether or not they are in the campaign.
+
+    The message id is in no ledger, so no link of the preview does anything. A campaign about orders shows the order of the
+    customer's newest enrollment, else their newest order. Raise InputError for an unknown customer.
+    """
+    customer_id = connection.scalar(select(customers.c.id).where(customers.c.external_id == external_id))
+    if customer_id is None:
+        raise InputError(f"there is no customer {external_id!r}", "write the id that the customer has in your own system")
+    order_id = _newest_order(connection, campaign, customer_id) if campaign.audience.about_an_order else None
+    message_id = ledger.message_id(campaign.name, external_id, "preview", step.name)
+    addressee = Addressee(message_id, campaign, step, customer_id, order_id, channel)
+    return load_recipients(connection, project, [addressee], now)[message_id]
+
+
+def coupon_expiry(step: Step, zone: ZoneInfo, now: datetime) -> tuple[date, datetime]:
+    """Return the last local date on which the coupon of a message sent now is valid, and the moment that date ends."""
+    assert step.coupon is not None  # noqa: S101 - asked of steps with a coupon only
+    last = (now + step.coupon.expires).astimezone(zone).date()
+    return last, clock.local_instant(last + timedelta(days=1), time(0), zone)
+
+
+def _newest_order(connection: Connection, campaign: Campaign, customer_id: int) -> int | None:
+    enrolled = (
+        select(enrollments.c.order_id)
+        .where(enrollments.c.campaign == campaign.name, enrollments.c.customer_id == customer_id)
+        .order_by(enrollments.c.enrolled_at.desc(), enrollments.c.id.desc())
+        .limit(1)
+    )
+    newest = (
+        select(orders.c.id)
+        .where(orders.c.customer_id == customer_id)
+        .order_by(orders.c.placed_at.desc(), orders.c.id.desc())
+        .limit(1)
+    )
+    return connection.scalar(enrolled) or connection.scalar(newest)
+
+
+def _load(connection: Connection, project: Project, addressees: Sequence[Addressee], now: datetime) -> dict[str, Recipient]:
+    people = _by_id(connection, {each.customer_id for each in addressees})
+    last_orders = {person.last_order_id for person in people.values() if person.last_order_id is not None}
+    about = {each.order_id for each in addressees if each.order_id is not None}
+    bought = _Orders(connection, about, last_orders)
+    scores = _scores(connection, addressees)
+    coupon_key = project.key("coupon")
+    found = {}
+    for each in addressees:
+        person = people[each.customer_id]
+        zone = ZoneInfo(person.local_zone)
+        found[each.message_id] = Recipient(
+            message_id=each.message_id,
+            channel=each.channel,
+            address=(person.email if each.channel is Channel.EMAIL else person.phone) or "",
+            customer=_customer(person, project, each.campaign, zone, now),
+            order=bought.by_id(each.order_id, zone),
+            last_order=bought.by_number(person.last_order_id, zone),
+            coupon=_coupon(each, coupon_key, zone, now),
+            score=scores.get((each.customer_id, getattr(each.campaign.audience, "score", ""))),
+        )
+    return found
+
+
+def _by_id(connection: Connection, ids: Collection[int]) -> dict[int, Row[Any]]:
+    return {row.id: row for row in connection.execute(select(customers).where(customers.c.id.in_(sorted(ids))))}
+
+
+def _customer(person: Row[Any], project: Project, campaign: Campaign, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
+    leap_day = getattr(campaign.audience, "leap_day", "feb28")
+    return {
+        "external_id": person.external_id,
+        "first_name": person.first_name,
+        "last_name": person.last_name,
+        "email": person.email,
+        "phone": person.phone,
+        "country": person.country,
+        "city": person.city,
+        "locale": person.locale,
+        "zone": person.local_zone,
+        "birthday": next_birthday(person.birth_month, person.birth_day, now.astimezone(zone).date(), leap_day),
+        "orders": person.order_count,
+        "spent": Money(person.spent_minor, person.currency or project.settings.shop.currency),
+        "first_order_on": _local_date(person.first_order_at, zone),
+        "last_order_on": _local_date(person.last_order_at, zone),
+        "attributes": person.attributes or {},
+    }
+
+
+def next_birthday(month: int | None, day: int | None, today: date, leap_day: str = "feb28") -> date | None:
+    """Return the birthday that is today or next; 29 February in other years by `leap_day`: feb28, mar1 or skip."""
+    if month is None or day is None:
+        return None
+    for year in range(today.year, today.year + 9):  # 1900 and 2100 are no leap years: up to eight years without the day
+        birthday = _birthday_in(year, month, day, leap_day)
+        if birthday is not None and birthday >= today:
+            return birthday
+    return None
+
+
+def _birthday_in(year: int, month: int, day: int, leap_day: str) -> date | None:
+    try:
+        return date(year, month, day)
+    except ValueError:
+        if (month, day) != _LEAP_DAY or leap_day == "skip":
+            return None
+        return date(year, 3, 1) if leap_day == "mar1" else date(year, 2, 28)
+
+
+def _local_date(moment: datetime | None, zone: ZoneInfo) -> date | None:
+    return None if moment is None else moment.astimezone(zone).date()
+
+
+def _coupon(addressee: Addressee, key: bytes, zone: ZoneInfo, now: datetime) -> dict[str, Any] | None:
+    coupon = addressee.step.coupon
+    if coupon is None:
+        return None
+    expires_on, _ = coupon_expiry(addressee.step, zone, now)
+    return {
+        "code": coupon_code(key, coupon.pool, addressee.message_id),
+        "expires_on": expires_on,
+        "pool": coupon.pool,
+    }
+
+
+class _Orders:
+    """The orders that a batch of messages may show, with their lines."""
+
+    def __init__(self, connection: Connection, ids: Collection[int], numbers: Collection[str]) -> None:
+        wanted = or_(orders.c.id.in_(sorted(ids)), orders.c.external_id.in_(sorted(numbers)))
+        self._orders = {row.id: row for row in connection.execute(select(orders).where(wanted))} if ids or numbers else {}
+        self._numbers = {row.external_id: row.id for row in self._orders.values()}
+        self._lines: dict[int, list[Row[Any]]] = defaultdict(list)
+        for batch in _batches(sorted(self._orders)):
+            query = select(order_lines).where(order_lines.c.order_id.in_(batch))
+            for line in connection.execute(query.order_by(order_lines.c.order_id, order_lines.c.position)):
+                self._lines[line.order_id].append(line)
+
+    def by_id(self, order_id: int | None, zone: ZoneInfo) -> dict[str, Any] | None:
+        row = self._orders.get(order_id) if order_id is not None else None
+        return None if row is None else self._shown(row, zone)
+
+    def by_number(self, number: str | None, zone: ZoneInfo) -> dict[str, Any] | None:
+        return None if number is None else self.by_id(self._numbers.get(number), zone)
+
+    def _shown(self, order: Row[Any], zone: ZoneInfo) -> dict[str, Any]:
+        return {
+            "number": order.external_id,
+            "placed_on": _local_date(order.placed_at, zone),
+            "total": Money(order.total_minor, order.currency),
+            "lines": [
+                {
+                    "name": line.name,
+                    "quantity": line.quantity,
+                    "price": Money(line.price_minor, order.currency),
+                    "category": line.category,
+                    "url": line.url,
+                }
+                for line in self._lines[order.id]
+            ],
+        }
+
+
+def _scores(connection: Connection, addressees: Iterable[Addressee]) -> Mapping[tuple[int, str], dict[str, Any]]:
+    """Return the scores that campaigns by score are about, by customer and score."""
+    wanted: dict[str, set[int]] = defaultdict(set)
+    for each in addressees:
+        score = getattr(each.campaign.audience, "score", None)
+        if score is not None:
+            wanted[score].add(each.customer_id)
+    found = {}
+    for score, people in wanted.items():
+        query = select(score_states).where(score_states.c.model == score, score_states.c.customer_id.in_(sorted(people)))
+        for row in connection.execute(query):
+            found[row.customer_id, score] = {"name": row.model, "value": row.value, "level": row.level}
+    return found
+
+
+def _batches(items: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(items), _BATCH):
+        yield items[start : start + _BATCH]
