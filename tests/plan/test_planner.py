@@ -276,7 +276,7 @@ def test_a_fallback_reaches_by_sms_who_has_no_address(engine: Engine, make_shop:
     _sleeper(engine, "NEITHER", now, email=None, email_hash=None, phone="+4915112345679", phone_hash="q" * 32)
     [outcome] = _plan(engine, project, now).campaigns
     assert _messages(engine, "external_id", "channel", "state") == [("BY-SMS", "sms", "planned")]
-    assert outcome.turned_away == {"no_consent": 1}
+    assert outcome.turned_away == {"no_address": 1}
 
 
 def test_a_pause_stops_the_campaign_and_a_step_gone_from_the_file_lets_people_go(
@@ -313,7 +313,8 @@ def test_a_preview_writes_nothing_and_shows_what_a_pass_then_does(engine: Engine
         ]
     assert counts == [0, 0, 0, 0]
     _plan(engine, project, now)
-    assert [(send.customer, send.step, send.due_at) for send in sends] == _messages(engine, "external_id", "step", "due_at")
+    written = [(send.customer, send.step, send.due_at) for send in sends if send.message_id]
+    assert written == _messages(engine, "external_id", "step", "due_at")
 
 
 @pytest.mark.parametrize(

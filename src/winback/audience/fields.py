@@ -125,7 +125,8 @@ def _ordered(scope: Scope) -> ColumnElement[Any]:
     """Ask for an order after the one that the enrollment is about, else after its anchor, else after it began."""
     enrollment = _of(scope)
     order, about = orders.alias(), orders.alias()
-    placed = select(about.c.placed_at).where(about.c.id == enrollment.c.order_id).scalar_subquery()
+    # Two levels down SQLAlchemy does not correlate by itself.
+    placed = select(about.c.placed_at).where(about.c.id == enrollment.c.order_id).correlate(enrollment).scalar_subquery()
     since = func.coalesce(placed, enrollment.c.anchor_at, enrollment.c.enrolled_at, type_=UtcDateTime())
     return (
         select(order.c.id)

@@ -1,7 +1,7 @@
 """Keep scores: who stands where now, and when each customer's level changed.
 
 The value just after each event is a running sum of points, each faded by its age. For half-lives, points are weighed on one
-scale, 2 to the power of (moment - now) / half-life, so that a plain running SUM, scaled back, gives the faded value at each event.
+scale, 2 to the power of (moment - now) / half-life, so that a plain running SUM, scaled back, gives the faded value each time.
 
 A level is entered when the value reaches its threshold T, and left when it falls below T - hysteresis. So it is enough to know,
 at each event and for each threshold, which of the two came last: an event after which the value was T or more ("up"), or an

@@ -78,13 +78,13 @@ def select_audience(audience: Preset, context: AudienceContext) -> Selected:
 
     What happened, or is due, between `context.since` and `context.until` is looked for. Consent and other rules are not asked.
     """
-    selected = _PRESETS[type(audience)](audience, context)
+    selected: Selected = _PRESETS[type(audience)](audience, context)
     if audience.where is None:
         return selected
     fits = compile_condition(audience.where, context, scope="customer", customer=customers)
     if isinstance(selected, Select):
         return selected.where(fits)
-    return union_all(*(each.where(fits) for each in selected.selects))  # type: ignore[attr-defined]
+    return union_all(*(each.where(fits) for each in selected.selects if isinstance(each, Select)))
 
 
 def _row(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import BigInteger, Boolean, Float, String, literal, literal_column
@@ -50,9 +51,12 @@ def attribute_value(column: ColumnElement[Any], name: str, kind: str) -> ColumnE
     """
     if not _NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name of an attribute")
-    return {"text": _text_attribute, "number": _number_attribute, "flag": _flag_attribute}[kind](
-        column, literal_column(f"'{name}'")
-    )
+    kinds: dict[str, Callable[..., ColumnElement[Any]]] = {
+        "text": _text_attribute,
+        "number": _number_attribute,
+        "flag": _flag_attribute,
+    }
+    return kinds[kind](column, literal_column(f"'{name}'"))
 
 
 class _text_attribute(FunctionElement[str]):

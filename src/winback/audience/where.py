@@ -27,7 +27,7 @@ from winback.errors import ExpressionError
 from winback.store import customers, enrollments
 
 if TYPE_CHECKING:
-    from sqlglot import Expression
+    from sqlglot.expressions import Expr as Expression
 
     from winback.audience.scores import ScoreModel
     from winback.audience.segments import Segment
@@ -114,18 +114,21 @@ _OUTSIDE_TEXTS = re.compile(
 )
 
 
+_REFUSED_SIGNS = {
+    "comment": ("a comment cannot stand in an expression", "write it as a # comment of the file"),
+    "semicolon": ("; cannot stand in an expression", "join conditions with and, or"),
+    "double": ('a " stands where a text begins', "put texts in single quotes: 'DE'"),
+    "other": ("{sign} cannot stand in an expression", "use = != < <= > >= + - * / ( )"),
+}
+
+
 def _refuse_signs(expression: str) -> None:
     """Refuse what no expression needs before a parser that knows thirty dialects makes something of it."""
     for found in _OUTSIDE_TEXTS.finditer(expression):
-        where = {"expression": expression, "column": found.start() + 1}
-        if found["comment"]:
-            raise ExpressionError("a comment cannot stand in an expression", "write it as a # comment of the file", **where)
-        if found["semicolon"]:
-            raise ExpressionError("; cannot stand in an expression", "join conditions with and, or", **where)
-        if found["double"]:
-            raise ExpressionError('a " stands where a text begins', "put texts in single quotes: 'DE'", **where)
-        if found["other"]:
-            raise ExpressionError(f"{found['other']} cannot stand in an expression", "use = != < <= > >= + - * / ( )", **where)
+        if found.lastgroup is None:
+            continue  # a text
+        message, remedy = _REFUSED_SIGNS[found.lastgroup]
+        raise ExpressionError(message.format(sign=found[0]), remedy, expression=expression, column=found.start() + 1)
 
 
 def _depth(expression: str) -> int:
@@ -298,8 +301,8 @@ class _Compiler:
             wanted = "a text in single quotes" if kind is Kind.TEXT else "a plain number"
             raise self._error(node, f"{name} must be {wanted}", "write 'name'" if kind is Kind.TEXT else "write 30")
         if kind is Kind.TEXT:
-            return self._literal(node).sql.value  # type: ignore[attr-defined]
-        number: Any = self._numeral(node).value  # type: ignore[attr-defined]
+            return self._literal(node).sql.value
+        number: Any = self._numeral(node).value
         if not 0 < number <= _LONGEST_DAYS:
             raise self._error(node, f"{number:g} days cannot be counted", f"write 1 to {_LONGEST_DAYS}")
         return number

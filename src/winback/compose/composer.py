@@ -192,7 +192,7 @@ class Composer:
         )
         outgoing = Outgoing(
             message_id=recipient.message_id,
-            channel=Channel.EMAIL,
+            channel="email",
             recipient=recipient.address,
             sender=shop.email_from,
             content=content,
@@ -216,7 +216,7 @@ class Composer:
         recipient = letter.recipient
         outgoing = Outgoing(
             message_id=recipient.message_id,
-            channel=Channel.SMS,
+            channel="sms",
             recipient=recipient.address,
             sender="",
             content=b"",

@@ -72,7 +72,7 @@ def sample_recipient(
     score = None
     if preset == "score":
         score = {
-            "name": getattr(campaign.audience, "model", "score"),
+            "name": getattr(campaign.audience, "score", "score"),
             "value": 34.0,
             "level": getattr(campaign.audience, "level", ""),
         }
@@ -125,7 +125,7 @@ def _order(sample: Sample, currency: str) -> dict[str, Any]:
     names = ("Kind of Blue", "A Love Supreme", "Head Hunters")
     if awkward:
         names = ("Rock & Roll <Live> at “Fünf” " + "with a very long title " * 4, "قصيدة", "Donaudampfschifffahrt" * 3)
-    lines = [
+    lines: list[dict[str, Any]] = [
         {
             "name": name,
             "quantity": quantity,

@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import (
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Date,
     Integer,
@@ -27,7 +28,7 @@ from sqlalchemy import (
 
 from winback.audience import select_audience
 from winback.plan.variants import arm, held_out
-from winback.policy import Ask, RuleName, Stage, audience_context, first_failure, with_fallback
+from winback.policy import Ask, RuleName, Stage, audience_context, cooldown_of, first_failure, with_fallback
 from winback.project import Campaign, Project
 from winback.store import Id, UtcDateTime, customers, enrollments
 
@@ -100,11 +101,11 @@ def gather(connection: Connection, project: Project, campaign: Campaign, now: da
     )
     names = [column.name for column in candidates.columns if column.name != "id"]
     connection.execute(insert(candidates).from_select(names, chosen))
-    if campaign.limits.cooldown is not None:
+    if cooldown_of(campaign) is not None:
         _keep_one_occasion(connection)
 
 
-def turned_away(project: Project, campaign: Campaign, now: datetime) -> object:
+def turned_away(project: Project, campaign: Campaign, now: datetime) -> ColumnElement[str | None]:
     """Return SQL for the first rule that keeps a customer out of the campaign, its first step's fallback channel considered."""
     step = campaign.steps[0]
     ask = Ask(
@@ -125,7 +126,7 @@ def funnel(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
-def _enrolled(campaign: Campaign, occasion: object) -> object:
+def _enrolled(campaign: Campaign, occasion: ColumnElement[str]) -> ColumnElement[bool]:
     return exists().where(
         enrollments.c.campaign == campaign.name,
         enrollments.c.customer_id == customers.c.id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, insert, literal, select
@@ -35,13 +35,14 @@ def enroll(connection: Connection, project: Project, campaign: Campaign, now: da
     return sum(_insert(connection, campaign, now, anchor) for anchor in ("anchor_at", "anchor_on"))
 
 
-def first_slot(project: Project, campaign: Campaign, zone: str, anchor_at: datetime | None, anchor_on: object) -> Slot:
+def first_slot(project: Project, campaign: Campaign, zone: str, anchor_at: datetime | None, anchor_on: date | None) -> Slot:
     """Return when the first step of an enrollment with this anchor is due."""
     step = campaign.steps[0]
     table = Timetable.of(campaign, step, project.settings.quiet_hours.for_channel(step.channel))
     after = step.after + getattr(campaign.audience, "delay", timedelta(0))
     if anchor_at is not None:
         return after_moment(anchor_at, after, table, ZoneInfo(zone))
+    assert anchor_on is not None  # noqa: S101 an enrollment has exactly one of both
     return after_date(anchor_on, after, table, ZoneInfo(zone))
 
 
@@ -64,4 +65,4 @@ def _insert(connection: Connection, campaign: Campaign, now: datetime, anchor: s
     names = ["campaign", *_COPIED, "state", "step", "due_at", "due_on", "enrolled_at"]
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement = dialect.insert(enrollments).from_select(names, rows).on_conflict_do_nothing()
-    return connection.execute(statement).rowcount
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount

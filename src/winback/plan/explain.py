@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, func, select
 
 from winback.audience import compile_condition, select_audience
 from winback.errors import InputError
 from winback.plan.preview import find_campaign
 from winback.plan.variants import WHOLE, Lottery, arm, held_out
-from winback.policy import Ask, Stage, audience_context, predicates
+from winback.policy import Ask, Stage, audience_context, cooldown_of, predicates
 from winback.project import Campaign, Project
-from winback.store import Channel, customers, enrollments, messages
+from winback.store import AnyRow, Channel, customers, enrollments, messages
 
 
 @dataclass(frozen=True)
@@ -110,9 +110,7 @@ def explain(connection: Connection, project: Project, campaign_name: str, custom
     )
 
 
-def _audience_checks(
-    connection: Connection, project: Project, campaign: Campaign, person: Row[Any], now: datetime
-) -> list[Check]:
+def _audience_checks(connection: Connection, project: Project, campaign: Campaign, person: AnyRow, now: datetime) -> list[Check]:
     """Ask the preset and the `where` apart, so that the answer says which of the two it was."""
     context = audience_context(project, now, since=now)
     preset = select_audience(campaign.audience.model_copy(update={"where": None}), context).subquery("preset")
@@ -146,7 +144,7 @@ def _audience_checks(
     return checks
 
 
-def _rule_checks(connection: Connection, project: Project, campaign: Campaign, person: Row[Any], now: datetime) -> list[Check]:
+def _rule_checks(connection: Connection, project: Project, campaign: Campaign, person: AnyRow, now: datetime) -> list[Check]:
     """Ask the rules for coming in, on the first step's channel; where it has a fallback channel that works, say so."""
     step = campaign.steps[0]
     paused = connection.scalar(_paused(campaign))
@@ -175,7 +173,7 @@ def _rule_checks(connection: Connection, project: Project, campaign: Campaign, p
     ]
 
 
-def _ask(connection: Connection, ask: Ask, person: Row[Any]) -> list[Check]:
+def _ask(connection: Connection, ask: Ask, person: AnyRow) -> list[Check]:
     asked = predicates(ask)
     answers = connection.execute(select(*(predicate for _, predicate in asked)).where(customers.c.id == person.id)).one()
     values = _values(ask, person)
@@ -185,7 +183,7 @@ def _ask(connection: Connection, ask: Ask, person: Row[Any]) -> list[Check]:
     ]
 
 
-def _values(ask: Ask, person: Row[Any]) -> dict[str, dict[str, Any]]:
+def _values(ask: Ask, person: AnyRow) -> dict[str, dict[str, Any]]:
     """Return what each rule looked at, in words."""
     consent = getattr(person, f"{ask.channel.value}_{ask.campaign.purpose.value}")
     said = {True: "yes", False: "no", None: "never asked"}[consent]
@@ -196,8 +194,9 @@ def _values(ask: Ask, person: Row[Any]) -> dict[str, dict[str, Any]]:
         "no_address": {ask.channel.value: address},
         "erased": {"erased": person.erased_at},
     }
-    if ask.campaign.limits.cooldown is not None:
-        values["cooldown"] = {"not again within days": ask.campaign.limits.cooldown.days}
+    cooldown = cooldown_of(ask.campaign)
+    if cooldown is not None:
+        values["cooldown"] = {"not again within days": cooldown.days}
     return values
 
 
@@ -207,7 +206,7 @@ def _paused(campaign: Campaign) -> Any:
     return select(campaign_states.c.paused_at).where(campaign_states.c.name == campaign.name)
 
 
-def _birthday(person: Row[Any]) -> str | None:
+def _birthday(person: AnyRow) -> str | None:
     if person.birth_month is None:
         return None
     year = f"{person.birth_year:04d}-" if person.birth_year else "--"

@@ -13,11 +13,13 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
+from winback.audience import update_scores, update_segments
 from winback.errors import WinbackError
 from winback.plan import candidates
 from winback.plan.candidates import ALREADY
 from winback.plan.enroll import enroll
 from winback.plan.steps import StepPlan, leave_removed_steps, plan_step
+from winback.policy import audience_context
 from winback.project import Campaign, Project
 from winback.store import campaign_states, exclusive, plan_funnels
 
@@ -97,6 +99,7 @@ def plan_in_order(
     connection: Connection, project: Project, now: datetime, names: Sequence[str], *, worker: str
 ) -> list[CampaignPlan]:
     """Plan campaigns one after the other; `candidates` holds the last one's audience afterwards."""
+    _keep_up(connection, project, now)
     outcomes = []
     for campaign in (project.campaigns[name] for name in names):
         if not campaign.enabled:
@@ -108,6 +111,13 @@ def plan_in_order(
         except (WinbackError, SQLAlchemyError) as error:
             outcomes.append(CampaignPlan(campaign.name, error=_first_line(error)))
     return outcomes
+
+
+def _keep_up(connection: Connection, project: Project, now: datetime) -> None:
+    """Bring segments and scores up to now; campaigns and expressions ask them."""
+    context = audience_context(project, now, since=now)
+    update_segments(connection, project.segments, context)
+    update_scores(connection, project.scores, context)
 
 
 def _plan_campaign(connection: Connection, project: Project, campaign: Campaign, now: datetime, worker: str) -> CampaignPlan:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Connection, Engine, Row, and_, func, literal, null, or_, select, union_all
+from sqlalchemy import CompoundSelect, Connection, Engine, and_, func, literal, null, or_, select, union_all
 
 from winback.errors import InputError
 from winback.plan.candidates import candidates, own_tables
 from winback.plan.planner import CampaignPlan, plan_in_order
 from winback.project import Campaign, Project
-from winback.store import EnrollmentState, MessageState, UtcDateTime, customers, enrollments, exclusive, messages
+from winback.store import AnyRow, EnrollmentState, MessageState, UtcDateTime, customers, enrollments, exclusive, messages
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Preview:
         for external_id, occasion, failure, held_out in rows:
             yield Person(external_id, occasion, failure is None, failure, held_out)
 
-    def _send(self, row: Row[Any]) -> Send:
+    def _send(self, row: AnyRow) -> Send:
         name = " ".join(part for part in (row.first_name, row.last_name) if part)
         return Send(
             message_id=row.message_id,
@@ -131,7 +131,7 @@ def previewing(engine: Engine, project: Project, campaign_name: str, now: dateti
     off is shown as if it were on. Raise InputError for an unknown campaign.
     """
     campaign = find_campaign(project, campaign_name)
-    trial = replace(project, campaigns={**project.campaigns, campaign.name: replace(campaign, enabled=True)})
+    trial = replace(project, campaigns={**project.campaigns, campaign.name: campaign.model_copy(update={"enabled": True})})
     names = list(trial.campaigns)
     up_to_it = names[: names.index(campaign.name) + 1]
     with engine.connect() as connection, connection.begin() as transaction:

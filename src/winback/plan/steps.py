@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Row, bindparam, case, literal, select, update
+from sqlalchemy import Connection, bindparam, case, literal, select, update
 
 from winback import ledger
 from winback.plan.schedule import Slot, Timetable, after_moment
 from winback.policy import Ask, RuleName, Stage, first_failure, with_fallback
 from winback.project import Campaign, Project, Step
-from winback.store import EnrollmentState, MessageState, UtcDateTime, customers, enrollments, plus_seconds
+from winback.store import AnyRow, EnrollmentState, MessageState, UtcDateTime, customers, enrollments, plus_seconds
 
 #: A message is written at most this long before it is due.
 HORIZON = timedelta(days=1)
@@ -63,7 +63,7 @@ class _Sorted:
     """Enrollments at one step, by what becomes of them."""
 
     messages: list[dict[str, Any]] = field(default_factory=list)
-    moved_on: list[Row[Any]] = field(default_factory=list)  # those with a message
+    moved_on: list[AnyRow] = field(default_factory=list)  # those with a message
     put_off: list[dict[str, Any]] = field(default_factory=list)
     exited: list[int] = field(default_factory=list)
 
@@ -90,7 +90,7 @@ def leave_removed_steps(connection: Connection, campaign: Campaign) -> int:
     ).rowcount
 
 
-def _due(connection: Connection, project: Project, campaign: Campaign, step: Step, now: datetime) -> Iterator[Row[Any]]:
+def _due(connection: Connection, project: Project, campaign: Campaign, step: Step, now: datetime) -> Iterator[AnyRow]:
     """Yield the enrollments that wait for `step`, each with the first rule it fails and the channel to use."""
     due_at = enrollments.c.due_at
     moment = literal(now, UtcDateTime())
@@ -135,7 +135,7 @@ def _due(connection: Connection, project: Project, campaign: Campaign, step: Ste
     )
 
 
-def _sort_out(campaign: Campaign, step: Step, rows: Sequence[Row[Any]], now: datetime, table: Timetable) -> _Sorted:
+def _sort_out(campaign: Campaign, step: Step, rows: Sequence[AnyRow], now: datetime, table: Timetable) -> _Sorted:
     result = _Sorted()
     for row in rows:
         if row.failure == RuleName.EXIT:
@@ -151,7 +151,7 @@ def _sort_out(campaign: Campaign, step: Step, rows: Sequence[Row[Any]], now: dat
     return result
 
 
-def _message(campaign: Campaign, step: Step, row: Row[Any], now: datetime) -> dict[str, Any]:
+def _message(campaign: Campaign, step: Step, row: AnyRow, now: datetime) -> dict[str, Any]:
     allowed = MessageState.HELD_OUT if row.held_out else MessageState.PLANNED
     state = allowed if row.failure is None else MessageState.SKIPPED
     return {
@@ -174,7 +174,7 @@ def _message(campaign: Campaign, step: Step, row: Row[Any], now: datetime) -> di
     }
 
 
-def _a_day_later(row: Row[Any], table: Timetable) -> dict[str, Any] | None:
+def _a_day_later(row: AnyRow, table: Timetable) -> dict[str, Any] | None:
     """Return the put-off enrollment's new time, or None when it has waited long enough."""
     since = row.deferred_from or row.due_at
     slot = after_moment(row.due_at, timedelta(days=1), table, ZoneInfo(row.zone))
@@ -207,7 +207,7 @@ def _defer(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
         )
 
 
-def _advance(connection: Connection, project: Project, campaign: Campaign, step: Step, rows: Sequence[Row[Any]]) -> None:
+def _advance(connection: Connection, project: Project, campaign: Campaign, step: Step, rows: Sequence[AnyRow]) -> None:
     """Move enrollments to the step after `step`, counted from when this one was due."""
     if not rows:
         return

@@ -6,8 +6,8 @@ Planning counts the funnel with them, `explain` prints them for one person, disp
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import ColumnElement, String, and_, case, exists, false, literal, null, or_, true
@@ -18,6 +18,9 @@ from winback.policy.caps import within_caps
 from winback.policy.quiet_hours import awake
 from winback.project import Campaign, Project, Step
 from winback.store import Channel, Purpose, enrollments, suppressions
+
+#: Yearly dates come at least this far apart, whatever 29 February does.
+YEARLY_COOLDOWN = timedelta(days=300)
 
 
 class Stage(StrEnum):
@@ -79,8 +82,6 @@ class Rule:
 
 def audience_context(project: Project, now: datetime, *, since: datetime) -> AudienceContext:
     """Return the context in which a shop's expressions and audiences are compiled; enrolling looks one day ahead."""
-    from datetime import timedelta
-
     return AudienceContext(
         now=now,
         since=since,
@@ -122,8 +123,15 @@ def _not_exited(ask: Ask) -> ColumnElement[bool] | None:
     )
 
 
+def cooldown_of(campaign: Campaign) -> timedelta | None:
+    """Return how long nobody comes in again; a yearly date that is corrected after the greeting starts nothing in that year."""
+    if campaign.limits.cooldown is None and campaign.audience.preset == "birthday":
+        return YEARLY_COOLDOWN
+    return campaign.limits.cooldown
+
+
 def _cooled_down(ask: Ask) -> ColumnElement[bool] | None:
-    cooldown = ask.campaign.limits.cooldown
+    cooldown = cooldown_of(ask.campaign)
     if cooldown is None:
         return None
     earlier = enrollments.alias()
@@ -188,8 +196,6 @@ def with_fallback(ask: Ask, failure: ColumnElement[str | None]) -> tuple[ColumnE
     reasons: Sequence[str] = [reason for reason in fallback.on if reason in REASONS] if fallback else ()
     if fallback is None or not reasons:
         return failure, literal(ask.channel.value, String())
-    from dataclasses import replace
-
     other = first_failure(replace(ask, channel=fallback.channel))
     falls_back = and_(failure.in_(reasons), or_(other.is_(None), other.not_in(reasons)))
     return case((falls_back, other), else_=failure), case(
@@ -205,6 +211,7 @@ __all__ = [
     "RuleName",
     "Stage",
     "audience_context",
+    "cooldown_of",
     "first_failure",
     "predicates",
     "with_fallback",

@@ -41,7 +41,7 @@ from winback.store.people import (
     Suppression,
     SuppressionReason,
 )
-from winback.store.types import Id, Json, UtcDateTime, plus_seconds, seconds_between
+from winback.store.types import AnyRow, Id, Json, UtcDateTime, plus_seconds, seconds_between
 
 
 def table(model: type[SQLModel]) -> Table:
@@ -78,6 +78,7 @@ leases = table(Lease)
 
 __all__ = [
     "VOID_STATUSES",
+    "AnyRow",
     "CampaignState",
     "Channel",
     "Consent",
