@@ -69,8 +69,21 @@ class ConsoleGateway(Gateway):
 
     @contextmanager
     def connect(self) -> Iterator[Sender]:
-        named = sys.stdout if self.options.stream == "stdout" else sys.stderr
-        yield _ConsoleSender(self._stream or named, self.options.lines)
+        yield _ConsoleSender(self._console, self.options.lines)
+
+    def check(self) -> list[str]:
+        try:
+            self._console.write("")
+            self._console.flush()
+        except (OSError, ValueError) as error:
+            return [f"the console cannot be written: {error}; run winback where there is one, or take another gateway"]
+        return []
+
+    @property
+    def _console(self) -> TextIO:
+        if self._stream is not None:
+            return self._stream
+        return sys.stdout if self.options.stream == "stdout" else sys.stderr
 
 
 def _head(message: Outgoing) -> list[str]:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 from uuid import UUID
 
+from pydantic import Field
+
 from winback import clock
 from winback.gateways.base import Accepted, Channel, Gateway, Options, Outcome, Outgoing, Retry, Sender
 
@@ -20,7 +22,9 @@ from winback.gateways.base import Accepted, Channel, Gateway, Options, Outcome, 
 class OutboxOptions(Options):
     """Where the files go."""
 
-    folder: Path = Path("var/outbox")
+    folder: Path = Field(
+        Path("var/outbox"), description="Where the files go, relative to the shop's folder.", examples=["var/outbox"]
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +91,14 @@ class OutboxGateway(Gateway):
         yield _OutboxSender(self.folder)
 
     def settle(self, message_ids: Sequence[str]) -> dict[str, Outcome | None]:
-        """Look for the files: what is not there was never written."""
-        return {message_id: self._settle(message_id) for message_id in message_ids}
+        """Look for the files: what is not there was never written. A folder that cannot be read tells nothing."""
+        try:
+            months = [entry.path for entry in os.scandir(self.folder)]
+        except FileNotFoundError:
+            months = []
+        except OSError:
+            return dict.fromkeys(message_ids)
+        return {message_id: _settle(months, message_id) for message_id in message_ids}
 
     def check(self) -> list[str]:
         try:
@@ -98,10 +108,12 @@ class OutboxGateway(Gateway):
         except OSError as error:
             return [f"the folder {self.folder} cannot be written: {error.strerror}; make it writable or set another folder"]
 
-    def _settle(self, message_id: str) -> Outcome:
-        if any(self.folder.glob(f"*/{UUID(message_id)}.json")):
-            return Accepted(provider_id=message_id, reply="found in the outbox")
-        return Retry("not in the outbox")
+
+def _settle(months: Sequence[str], message_id: str) -> Outcome:
+    # Through UUID, so that an id from elsewhere names no other file.
+    if any(Path(month, f"{UUID(message_id)}.json").exists() for month in months):
+        return Accepted(provider_id=message_id, reply="found in the outbox")
+    return Retry("not in the outbox")
 
 
 def read_outbox(folder: Path, limit: int = 100) -> list[OutboxMessage]:
