@@ -1,12 +1,14 @@
 """What the links in messages lead to: the opening pixel, clicks, unsubscribing, and gateways' reports.
 
-Everything here is public and called by anybody: tokens are signed, answers for what is not ours look alike, and nothing but a
-POST changes anything for a person.
+Everything here is public and called by anybody: tokens are signed, answers for what is not ours look alike, and of a link nothing
+but a POST changes anything for a person.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import logging
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
@@ -42,6 +44,11 @@ _FORM_LIMIT = 16_384
 
 _AGENT_LENGTH = 500
 
+#: What web servers in front of ours add; ours puts the caller's own address in place where it trusts them (docs/tracking.md).
+_FORWARDED = ("forwarded", "x-forwarded-for")
+
+_ONE_CLICK = re.compile(rb"""(?:^|[&"])List-Unsubscribe"?\s*(?:=|\r?\n\r?\n)\s*One-Click""")
+
 
 def tracking_router(state: TrackState) -> APIRouter:
     """Return the routes /o/, /c/, /u/ and /hooks/ of one shop."""
@@ -72,7 +79,10 @@ def tracking_router(state: TrackState) -> APIRouter:
 
     @router.api_route("/u/{token}", methods=["GET", "HEAD"])
     def asked(token: str) -> Response:
-        about = _subscription(state, token)
+        try:
+            about = _subscription(state, token)
+        except SQLAlchemyError:
+            return pages.later_page(state.project)
         if about is None:
             return pages.unknown_page(state.project)
         # Link scanners fetch every address in a mail: looking at this page must change nothing.
@@ -83,9 +93,15 @@ def tracking_router(state: TrackState) -> APIRouter:
     async def told(token: str, request: Request) -> Response:
         # Whatever the body is, a POST here means "no": RFC 8058 senders differ in what they send, and none carries a cookie.
         body = await read_body(request, _FORM_LIMIT)
-        return await run_in_threadpool(_take_answer, state, token, parse_qs(body.decode("latin-1")))
+        try:
+            return await run_in_threadpool(_take_answer, state, token, body)
+        except SQLAlchemyError as error:
+            # The sender's mail program tries again when it is told that this did not work.
+            logger.error("unsubscribe_failed error=%s", type(error).__name__)
+            return pages.later_page(state.project)
 
-    @router.post("/hooks/{gateway}")
+    # Some providers of text messages report with GET.
+    @router.api_route("/hooks/{gateway}", methods=["GET", "POST"])
     async def reported(gateway: str, request: Request) -> Response:
         return await receive(state, gateway, request)
 
@@ -101,9 +117,27 @@ def _hit(state: TrackState, request: Request, kind: InteractionKind, message_id:
         message_id=message_id,
         at=state.now(),
         user_agent=agent.replace("\0", "")[:_AGENT_LENGTH],
-        address=hash_address(request.client.host, state.address_key) if request.client else None,
+        address=_caller(request, state.address_key),
         link_id=link_id,
     )
+
+
+def _caller(request: Request, key: bytes) -> str | None:
+    """Return the keyed hash of the caller's address, None where it is only the web server in front of us that we see.
+
+    Everybody would be the same caller then, and a good campaign look like a scanner.
+    """
+    host = request.client.host if request.client else ""
+    if not host or (any(name in request.headers for name in _FORWARDED) and _is_private(host)):
+        return None
+    return hash_address(host, key)
+
+
+def _is_private(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return True
 
 
 def _subscription(state: TrackState, token: str) -> Subscription | None:
@@ -115,22 +149,18 @@ def _subscription(state: TrackState, token: str) -> Subscription | None:
         return unsubscribe.subscription(connection, message_id)
 
 
-def _take_answer(state: TrackState, token: str, form: dict[str, list[str]]) -> Response:
+def _take_answer(state: TrackState, token: str, body: bytes) -> Response:
     project = state.project
     about = _subscription(state, token)
     if about is None:
         return pages.unknown_page(project)
-    one_click = form.get("List-Unsubscribe") == ["One-Click"]
-    back = form.get("action") == ["resubscribe"] and not one_click
-    try:
-        with writing(state.engine) as connection:
-            if back:
-                unsubscribe.resubscribe(connection, about.message_id, state.now())
-            else:
-                source = unsubscribe.ONE_CLICK if one_click else unsubscribe.PAGE
-                unsubscribe.unsubscribe(connection, project, about.message_id, state.now(), source)
-    except SQLAlchemyError as error:
-        # The sender's mail program tries again when it is told that this did not work.
-        logger.error("unsubscribe_failed message=%s error=%s", about.message_id, type(error).__name__)
-        return pages.later_page(project)
+    # RFC 8058, 3.2 allows a form of either kind, so the words are looked for and not the encoding.
+    one_click = _ONE_CLICK.search(body) is not None
+    back = not one_click and parse_qs(body.decode("latin-1")).get("action") == ["resubscribe"]
+    with writing(state.engine) as connection:
+        if back:
+            back = unsubscribe.resubscribe(connection, about.message_id, state.now()) or about.granted is True
+        else:
+            source = unsubscribe.ONE_CLICK if one_click else unsubscribe.PAGE
+            unsubscribe.unsubscribe(connection, about.message_id, state.now(), source)
     return pages.back_page(project, about) if back else pages.done_page(project, about)

@@ -16,9 +16,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Row, and_, func, insert, select
-from sqlalchemy.exc import SQLAlchemyError
 
-from winback.store import InteractionKind, interactions, links, messages, reading, writing
+from winback.store import InteractionKind, customers, interactions, links, messages, reading, writing
 from winback.track.hits import Hits, classify, mark_bursts
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ class Batches(Generic[Item, Result]):
             batch, self._queue = self._queue[:BATCH], self._queue[BATCH:]
             try:
                 results = await loop.run_in_executor(self._thread, self._work, [item for item, _ in batch])
-            except SQLAlchemyError as error:
+            except Exception as error:  # whatever it was, nobody may wait for ever
                 logger.error("%s_failed count=%d error=%s", self._name, len(batch), type(error).__name__)
                 for _, future in batch:
                     if not future.done():
@@ -136,9 +135,9 @@ def _look_up(engine: Engine, batch: Sequence[Hit]) -> list[_Found | None]:
         known = {
             row.id: row
             for row in connection.execute(
-                select(messages.c.id, messages.c.campaign, messages.c.step, messages.c.customer_id).where(
-                    messages.c.id.in_({hit.message_id for hit in batch})
-                )
+                select(messages.c.id, messages.c.campaign, messages.c.step, messages.c.customer_id, customers.c.erased_at)
+                .join(customers, customers.c.id == messages.c.customer_id)
+                .where(messages.c.id.in_({hit.message_id for hit in batch}))
             )
         }
         wanted = {hit.link_id for hit in batch if hit.link_id is not None}
@@ -164,8 +163,9 @@ def _found(hit: Hit, message: Row[*tuple[Any, ...]] | None, link: Row[*tuple[Any
         "klass": classify(hit.kind, hit.user_agent).value,
         "link_id": hit.link_id,
         "at": hit.at,
-        "user_agent": hit.user_agent,
-        "address": hit.address,
+        # Of people who were forgotten it only counts that somebody did it.
+        "user_agent": hit.user_agent if message.erased_at is None else None,
+        "address": hit.address if message.erased_at is None else None,
     }
     return _Found(target, row)
 

@@ -147,13 +147,16 @@ BURST_MESSAGES = 4
 
 
 def reclassify(connection: Connection, since: datetime) -> int:
-    """Class every open and click since a moment anew, by the rules as they stand now; return how many rows changed."""
-    recent = and_(interactions.c.at >= since, interactions.c.kind.in_([InteractionKind.OPEN.value, InteractionKind.CLICK.value]))
+    """Class every open and click since a moment anew, by the rules as they stand now; return how many rows changed.
+
+    Rows of people who were forgotten have no user agent any more and stay as they are: erasing somebody changes no rate.
+    """
+    known = and_(interactions.c.at >= since, interactions.c.user_agent.is_not(None))
+    recent = and_(known, interactions.c.kind.in_([InteractionKind.OPEN.value, InteractionKind.CLICK.value]))
     before = _classes(connection, recent)
     for kind, agent in connection.execute(select(interactions.c.kind, interactions.c.user_agent).where(recent).distinct()).all():
         klass = classify(kind, agent).value
-        same = interactions.c.user_agent.is_(None) if agent is None else interactions.c.user_agent == agent
-        differs = and_(recent, interactions.c.kind == kind, same, interactions.c.klass != klass)
+        differs = and_(recent, interactions.c.kind == kind, interactions.c.user_agent == agent, interactions.c.klass != klass)
         connection.execute(update(interactions).where(differs).values(klass=klass))
     # A burst that had begun just before `since` goes on after it.
     start = since - timedelta(seconds=BURST_SECONDS)

@@ -13,7 +13,8 @@ from winback.track.hit_writer import HitWriter
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from winback.project import Project
+    from winback.gateways.base import Gateway
+    from winback.project import Project, Settings
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class TrackState:
     project_provider: Callable[[], Project]
     now: Callable[[], datetime]
     hits: HitWriter = field(init=False, repr=False)
+    _gateways: dict[str, tuple[Settings, Gateway]] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hits", HitWriter(self.engine))
@@ -42,6 +44,20 @@ class TrackState:
     def address_key(self) -> bytes:
         """Return the key that hides addresses in hashes."""
         return self.project.key("address")
+
+    def gateway(self, name: str) -> Gateway:
+        """Return a gateway of the settings as they stand now; it is set up again when they change.
+
+        Raise GatewayError when it is unknown, broken or wrongly configured.
+        """
+        from winback.gateways.registry import configure
+
+        project = self.project
+        known = self._gateways.get(name)
+        if known is None or known[0] is not project.settings:
+            made = configure(name, project.settings.gateways.get(name, {}), root=project.root)
+            known = self._gateways[name] = (project.settings, made)
+        return known[1]
 
     async def close(self) -> None:
         """Wait until every hit that was answered is written; call it when the application stops."""

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
 
-from winback.project import Project
 from winback.store import Channel, InteractionClass, InteractionKind, Purpose, customers, interactions, messages
 from winback.store.consent import record_consent
 
@@ -17,6 +16,7 @@ ONE_CLICK = "one-click"
 PAGE = "unsubscribe page"
 COMPLAINT = "complaint"
 STOP_REPLY = "stop reply"
+START_REPLY = "start reply"
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,28 @@ def subscription(connection: Connection, message_id: str) -> Subscription | None
     return None if row is None else _about(row)
 
 
-def unsubscribe(connection: Connection, project: Project, message_id: str, now: datetime, source: str) -> bool:
+def withdraw(connection: Connection, customer_id: int, channel: Channel, purpose: Purpose, now: datetime, source: str) -> bool:
+    """Record a no; return whether it is new. A no on top of a no changes nothing."""
+    column = customers.c[f"{channel}_{purpose}"]
+    # Two noes at the same moment wait for each other; SQLite's transactions do anyway.
+    granted = connection.execute(select(column).where(customers.c.id == customer_id).with_for_update()).scalar_one_or_none()
+    if granted is False:
+        return False
+    record_consent(connection, customer_id, channel, purpose, False, now, source)
+    return True
+
+
+def unsubscribe(connection: Connection, message_id: str, now: datetime, source: str) -> bool:
     """Withdraw consent for the message's channel and purpose; return whether anything changed. Unknown messages change nothing.
 
     Doing it twice is doing it once. A message of purpose marketing withdraws marketing only, so service messages (about an order
     of the customer's) still go; policy asks for consent again at every dispatch, so a message already planned does not go.
-    `project` is part of the signature for shops whose rules differ by country; nothing of it is needed so far.
     """
     row = _find(connection, message_id, lock=True)
     if row is None:
         return False
     about = _about(row)
-    changed = about.granted is not False
-    if changed:
-        record_consent(connection, about.customer_id, about.channel, about.purpose, False, now, source)
+    changed = withdraw(connection, about.customer_id, about.channel, about.purpose, now, source)
     if not _answered(connection, message_id):
         connection.execute(
             insert(interactions).values(
@@ -70,10 +78,11 @@ def unsubscribe(connection: Connection, project: Project, message_id: str, now: 
 def resubscribe(connection: Connection, message_id: str, now: datetime, source: str = PAGE) -> bool:
     """Record a yes again for somebody who had just said no through this message's link; return whether anything changed.
 
-    Only a recorded no is turned: the link of a message is no way to give a consent that was never asked for.
+    Only a recorded no is turned: the link of a message is no way to give a consent that was never asked for. Who was forgotten
+    stays so.
     """
     row = _find(connection, message_id, lock=True)
-    if row is None:
+    if row is None or row.erased_at is not None:
         return False
     about = _about(row)
     if about.granted is not False:
@@ -92,6 +101,7 @@ def _find(connection: Connection, message_id: str, *, lock: bool = False) -> Row
             messages.c.purpose,
             customers.c.id.label("customer_id"),
             customers.c.locale,
+            customers.c.erased_at,
             customers.c.email_marketing,
             customers.c.email_service,
             customers.c.sms_marketing,
