@@ -1,7 +1,7 @@
 """Take what gateways' other sides report: delivered, bounced, complained, replied.
 
 Everything of one call is one transaction, and every effect may happen twice: providers repeat themselves. What is said of a
-message that nobody knows is kept, for it may have overtaken the ledger: it is looked at again with the next call, and by `catch_up`.
+message that nobody knows is kept, for it may have overtaken the ledger: the next call looks at it again, and so does `catch_up`.
 Nothing that names or reaches a person is logged.
 """
 

@@ -46,10 +46,12 @@ def create_app(root: Path | None = None, *, now: Callable[[], datetime] = clock.
     require_safe_binding(project.settings)
     engine = open_engine(project.settings.database.url, root=project.root)
     migrate(engine)
+    track = TrackState(engine=engine, project_provider=files, now=now)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        await track.close()
         engine.dispose()
 
     # The interactive API pages of the framework load scripts from elsewhere; the schema alone is served.
@@ -60,7 +62,6 @@ def create_app(root: Path | None = None, *, now: Callable[[], datetime] = clock.
     app.state.guesses = Guesses()
     app.add_middleware(PageHeaders)
 
-    track = TrackState(engine=engine, project_provider=files, now=now)
     app.include_router(tracking_router(track))
     app.include_router(api_router(track))
     app.include_router(metrics.router, include_in_schema=False)
