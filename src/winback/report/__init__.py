@@ -1,5 +1,38 @@
 """What campaigns did and what they earned, with every rate's denominator and no number that cannot be said."""
 
-from winback.report.model import CampaignReport, Comparison, Funnel, Group, Rate, Report, Revenue, Verdict
+from winback.report.build import build_report
+from winback.report.export import to_json, to_rows
+from winback.report.html import to_html
+from winback.report.model import (
+    CampaignReport,
+    Comparison,
+    Day,
+    Funnel,
+    Gain,
+    Group,
+    LinkClicks,
+    Rate,
+    Reference,
+    Report,
+    Revenue,
+    Verdict,
+)
 
-__all__ = ["CampaignReport", "Comparison", "Funnel", "Group", "Rate", "Report", "Revenue", "Verdict"]
+__all__ = [
+    "CampaignReport",
+    "Comparison",
+    "Day",
+    "Funnel",
+    "Gain",
+    "Group",
+    "LinkClicks",
+    "Rate",
+    "Reference",
+    "Report",
+    "Revenue",
+    "Verdict",
+    "build_report",
+    "to_html",
+    "to_json",
+    "to_rows",
+]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, and_, case, distinct, func, select
+from sqlalchemy import ColumnElement, Connection, Table, case, distinct, func, select, true
 
 from winback.report.model import Funnel, LinkClicks, Rate, Revenue
 from winback.store import (
@@ -24,6 +23,9 @@ from winback.store import (
 
 #: Sent and not reported to have bounced: what people can have seen.
 ARRIVED = (MessageState.SENT.value, MessageState.DELIVERED.value)
+
+#: What separates a step's name from "fallback" where a message goes again on the other channel, after the first one bounced.
+_SECOND_WAY = ":"
 
 _STATE_COUNTS = {
     MessageState.FAILED: "failed",
@@ -60,9 +62,14 @@ class CampaignFunnel:
 
     steps: dict[str, _Tally] = field(default_factory=lambda: defaultdict(_Tally))
 
-    def in_order(self, names: Iterable[str]) -> tuple[Funnel, ...]:
-        """Return the steps in the file's order, those that are no longer in the file after them."""
-        order = [*names, *sorted(set(self.steps) - set(names))]
+    def in_order(self, names: Sequence[str]) -> tuple[Funnel, ...]:
+        """Return the steps in the file's order, each before its second way, and last those that the file no longer has."""
+        places = {name: place for place, name in enumerate(names)}
+
+        def place(step: str) -> tuple[int, str]:
+            return places.get(step.partition(_SECOND_WAY)[0], len(places)), step
+
+        order = sorted({*names, *self.steps}, key=place)
         return tuple(self.steps[name].funnel(name) if name in self.steps else Funnel(name, "") for name in order)
 
     def total(self) -> Funnel:
@@ -91,7 +98,7 @@ def _count_states(connection: Connection, now: datetime, campaign: str | None, r
     groups = [messages.c.campaign, messages.c.step, messages.c.channel, messages.c.state]
     query = (
         select(*groups, reason.label("reason"), func.count().label("number"))
-        .where(messages.c.planned_at <= now, _is(messages, campaign))
+        .where(messages.c.planned_at <= now, is_of(messages, campaign))
         .group_by(*groups, reason)
     )
     for row in connection.execute(query):
@@ -116,7 +123,9 @@ def _count_interactions(connection: Connection, now: datetime, campaign: str | N
     each = (
         select(messages.c.campaign, messages.c.step, messages.c.channel, interactions.c.kind, human.label("human"))
         .join_from(interactions, messages, messages.c.id == interactions.c.message_id)
-        .where(messages.c.state.in_(ARRIVED), messages.c.planned_at <= now, interactions.c.at <= now, _is(interactions, campaign))
+        .where(
+            messages.c.state.in_(ARRIVED), messages.c.planned_at <= now, interactions.c.at <= now, is_of(interactions, campaign)
+        )
         .group_by(messages.c.id, messages.c.campaign, messages.c.step, messages.c.channel, interactions.c.kind)
         .subquery()
     )
@@ -142,7 +151,7 @@ def _count_conversions(connection: Connection, now: datetime, campaign: str | No
             messages.c.state.in_(ARRIVED),
             messages.c.planned_at <= now,
             conversions.c.at <= now,
-            _is(conversions, campaign),
+            is_of(conversions, campaign),
         )
         .group_by(*groups)
     )
@@ -172,7 +181,7 @@ def count_links(
             interactions.c.at <= now,
             messages.c.state.in_(ARRIVED),
             messages.c.planned_at <= now,
-            _is(interactions, campaign),
+            is_of(interactions, campaign),
         )
         .group_by(*groups)
     )
@@ -187,5 +196,6 @@ def count_links(
     }
 
 
-def _is(table: Any, campaign: str | None) -> Any:
-    return and_(True) if campaign is None else table.c.campaign == campaign
+def is_of(table: Table, campaign: str | None) -> ColumnElement[bool]:
+    """Return the condition for rows of one campaign, or of all."""
+    return true() if campaign is None else table.c.campaign == campaign

@@ -104,11 +104,12 @@ class Group:
     people: int
     converted: int
     revenue: tuple[Revenue, ...] = ()
+    base: str = "people"  # who they are, as the denominator's name
 
     @property
     def rate(self) -> Rate:
         """Return the share of the people who converted."""
-        return Rate(self.converted, self.people, f"people {self.name}")
+        return Rate(self.converted, self.people, self.base)
 
 
 @dataclass(frozen=True)
@@ -136,12 +137,14 @@ class Comparison:
     caused_high: int | None = None
     gain: tuple[Gain, ...] = ()  # only where it can be said
     weeks_left: int | None = None  # about, until it can be said at this pace
+    still_open: int = 0  # of the people on both sides, those whose time to convert is not over
+    since: datetime | None = None  # people who came in before are in neither group: one of the two did not exist yet
     sentence: str = ""  # the verdict in words
 
 
 @dataclass(frozen=True)
 class Day:
-    """What happened on one local day of the shop."""
+    """What happened on one local day of the shop; a message counts on the day on which it was first opened, clicked and so on."""
 
     on: date
     sent: int = 0
@@ -162,6 +165,15 @@ class LinkClicks:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """What others report of letters of this kind: a line beside a rate, no promise and no goal."""
+
+    rate: str  # the name of the rate in `Funnel.rates` that it stands beside
+    value: float  # share from 0 to 1
+    source: str
+
+
+@dataclass(frozen=True)
 class CampaignReport:
     """One campaign: its whole funnel, each step, the holdout's answer and the variants'."""
 
@@ -169,16 +181,17 @@ class CampaignReport:
     title: str
     goal: str
     conversion: str  # order | event:NAME
-    window_days: float
+    window_days: float  # 0 when the campaign is no longer in the files
     holdout: float  # share of people
-    enrolled: int
-    active: int
+    enrolled: int  # people who ever came in, the held-out too; each once
+    active: int  # people with a step ahead, without the held-out
     total: Funnel
     steps: tuple[Funnel, ...]
     uplift: Comparison | None = None  # None without a holdout
     variants: tuple[Comparison, ...] = ()
     links: tuple[LinkClicks, ...] = ()
-    days: tuple[Day, ...] = ()
+    days: tuple[Day, ...] = ()  # those on which something happened
+    references: tuple[Reference, ...] = ()
     in_files: bool = True  # False: the ledger has it, the files no longer do
 
 

@@ -2,71 +2,146 @@
 
 Both sides are people whom the planner would have written to at the same moment; a keyed lottery alone decided which side they are
 on. What happened to a message afterwards (a bounce, an opt-out) moves nobody to the other side: that is what makes the comparison
-honest. The clock of both sides starts when the first message that no rule stopped was due.
+honest. The clock of both sides starts when the first message that no rule stopped was due. A person has one clock in a campaign,
+however often they come in: who buys more comes in more often, and would get more clocks.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, and_, cast, distinct, exists, func, literal, null, or_, select
-from sqlalchemy.types import Float
+from sqlalchemy import Connection
 
 from winback.project import Campaign
-from winback.report.intervals import Interval, Moments, difference_of_means, difference_of_shares
-from winback.report.model import Comparison, Gain, Group, Revenue, Verdict
-from winback.report.verdicts import in_words
-from winback.store import (
-    VOID_STATUSES,
-    MessageState,
-    enrollments,
-    events,
-    message_history,
-    messages,
-    orders,
-    plus_seconds,
-)
+from winback.report.intervals import ALPHA, Interval, difference_of_means, difference_of_shares
+from winback.report.model import Comparison, Gain, Verdict
+from winback.report.printing import Printer
+from winback.report.sides import HELD_OUT, TREATED, Period, Side, bounds, by_arm, by_holdout, gather, period, starts
+from winback.report.verdicts import Outlook, Question, in_words
 
 #: Below these nothing is said, whatever the numbers: so many people on each side, so many of both together who converted.
 FEWEST_PEOPLE = 30
 FEWEST_CONVERTED = 10
 
-#: The pace at which people come in is that of the last weeks.
-_PACE_WEEKS = 8
+#: The arm that gets the steps as they stand.
+BASE_ARM = "a"
+
+#: A pace is taken from no less than this.
+_SHORTEST_PACE = timedelta(days=3)
 
 #: A forecast further ahead than this says "not at this pace".
 _LONGEST_WEEKS = 260
 
-_EVENT = "event:"
+_WHOLE = 10_000  # shares in campaign files are basis points
 
 
-@dataclass
-class _Side:
-    """One side of a comparison while it is gathered."""
-
-    people: int = 0
-    converted: int = 0
-    recent: int = 0  # of the people, those who came in within the last weeks
-    spent: Counter[str] = field(default_factory=Counter)
-    squares: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    def group(self, name: str) -> Group:
-        revenue = tuple(Revenue(currency, minor) for currency, minor in sorted(self.spent.items()))
-        return Group(name, self.people, self.converted, revenue)
-
-    def moments(self, currency: str) -> Moments:
-        return Moments(self.people, float(self.spent[currency]), self.squares[currency])
-
-
-def compare_holdout(connection: Connection, campaign: Campaign, now: datetime) -> Comparison | None:
+def compare_holdout(connection: Connection, campaign: Campaign, now: datetime, printer: Printer) -> Comparison | None:
     """Compare the people written to with those left alone; None when nobody is held out and none ever was."""
-    sides = _gather(connection, campaign, now, _started(campaign, now).c.held_out)
-    treated, held_out = sides.get(True, _Side()), sides.get(False if not sides else None, _Side())
-    held_out = sides.get(True, _Side())
-    treated = sides.get(False, _Side())
-    if not campaign.measure.holdout and not held_out.people:
+    started = starts(campaign, now)
+    side = by_holdout(started)
+    found = bounds(connection, started, side)
+    share = campaign.measure.holdout
+    if not share and HELD_OUT not in found:
         return None
-    return _compare(treated, held_out, "written to", "left alone", now, _weeks_running(connection, campaign, now))
+    within = period(found, (TREATED, HELD_OUT), {TREATED: share < _WHOLE, HELD_OUT: share > 0}, now)
+    sides = gather(connection, campaign, now, started, side, within)
+    pair = _Pair(sides.get(TREATED, Side()), sides.get(HELD_OUT, Side()), within, ALPHA)
+    comparison = pair.compare("written to", "left alone", now, "people {}")
+    return replace(comparison, sentence=in_words(comparison, Question.of(campaign, printer), pair.outlook(now)))
+
+
+def compare_arms(connection: Connection, campaign: Campaign, now: datetime, printer: Printer) -> tuple[Comparison, ...]:
+    """Compare each arm of the campaign's test with the base arm, those that are no longer in the file too."""
+    started = starts(campaign, now)
+    side = by_arm(started)
+    found = bounds(connection, started, side)
+    arms = [*campaign.variants, *sorted(set(found) - {*campaign.variants, BASE_ARM, ""})]
+    running = {name: share > 0 for name, share in campaign.variants.items()}
+    running[BASE_ARM] = sum(campaign.variants.values()) < _WHOLE
+    comparisons = []
+    for arm in arms:
+        within = period(found, (arm, BASE_ARM), running, now)
+        sides = gather(connection, campaign, now, started, side, within)
+        # Several arms have several chances to win by luck; each gets its part of the one in twenty (Bonferroni).
+        pair = _Pair(sides.get(arm, Side()), sides.get(BASE_ARM, Side()), within, ALPHA / len(arms))
+        comparison = pair.compare(f"arm {arm}", f"arm {BASE_ARM}", now, "people in {}")
+        question = Question.of(campaign, printer, arms=True)
+        comparisons.append(replace(comparison, sentence=in_words(comparison, question, pair.outlook(now))))
+    return tuple(comparisons)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two sides, the period in which both were there, and how often the answer may be wrong."""
+
+    one: Side
+    other: Side
+    within: Period
+    alpha: float
+
+    def compare(self, name: str, against: str, now: datetime, base: str) -> Comparison:
+        """Return everything that can be said but the sentence; `base` names each side's denominator."""
+        one = self.one.group(name, base.format(name))
+        other = self.other.group(against, base.format(against))
+        since = None if self.within.complete else self.within.both_since
+        if not one.people or not other.people:
+            return Comparison(one, other, Verdict.NONE, None, None, None, since=since)
+        verdict, interval = judge(one.converted, one.people, other.converted, other.people, self.alpha)
+        comparison = Comparison(
+            one,
+            other,
+            verdict,
+            interval.difference,
+            interval.low,
+            interval.high,
+            still_open=self.one.still_open + self.other.still_open,
+            since=since,
+        )
+        if verdict is Verdict.TOO_SMALL:
+            return replace(comparison, weeks_left=self._weeks_left(now))
+        return replace(
+            comparison,
+            caused=round(interval.difference * one.people),
+            caused_low=round(interval.low * one.people),
+            caused_high=round(interval.high * one.people),
+            gain=self._gains(interval.difference),
+        )
+
+    def outlook(self, now: datetime) -> Outlook:
+        """Say what can be said of how long it will take."""
+        if self.within.ended:
+            return Outlook.ENDED
+        if self.within.pace(now)[1] < _SHORTEST_PACE:
+            return Outlook.EARLY
+        return Outlook.PACE if self.one.recent or self.other.recent else Outlook.STANDSTILL
+
+    def _weeks_left(self, now: datetime) -> int | None:
+        """Return after how many weeks the interval would leave out zero, if people come in and convert as up to now."""
+        if self.outlook(now) is not Outlook.PACE:
+            return None
+        pace_weeks = self.within.pace(now)[1] / timedelta(weeks=1)
+        for weeks in range(1, _LONGEST_WEEKS + 1):
+            verdict, _ = judge(*self.one.later(weeks, pace_weeks), *self.other.later(weeks, pace_weeks), self.alpha)
+            if verdict is not Verdict.TOO_SMALL:
+                return weeks
+        return None
+
+    def _gains(self, difference: float) -> tuple[Gain, ...]:
+        """Return the money of those currencies in which the difference is as sure as in people, and of the same sign."""
+        found = []
+        for currency in sorted({*self.one.spent, *self.other.spent}):
+            mean = difference_of_means(self.one.moments(currency), self.other.moments(currency), self.alpha)
+            if mean.tells and mean.difference * difference > 0:
+                amounts = (round(value * self.one.people) for value in (mean.difference, mean.low, mean.high))
+                found.append(Gain(currency, *amounts))
+        return tuple(found)
+
+
+def judge(converted: int, people: int, other_converted: int, other_people: int, alpha: float = ALPHA) -> tuple[Verdict, Interval]:
+    """Return what two counts let us say, at any time and however often it is asked; both sides must have people on them."""
+    interval = difference_of_shares(converted, people, other_converted, other_people, alpha)
+    too_few = min(people, other_people) < FEWEST_PEOPLE or converted + other_converted < FEWEST_CONVERTED
+    if too_few or not interval.tells:
+        return Verdict.TOO_SMALL, interval
+    return (Verdict.MORE if interval.difference > 0 else Verdict.FEWER), interval
