@@ -122,11 +122,9 @@ def retry(
     found = find_campaign(opened.project, campaign)
     now = moment(None, opened.project)
     with writing(opened.engine) as connection:
-        count = put_back(connection, opened.project, found.name, only=only.value, now=now)
+        count = put_back(connection, opened.project, found.name, only.value, now)
     if output is Output.TABLE:
-        typer.echo(
-            f"{count} {only.value} {'message' if count == 1 else 'messages'} of {campaign} will be sent with the next pass"
-        )
+        typer.echo(f"{count} {only.value} {'message' if count == 1 else 'messages'} of {campaign} go with the next pass")
     else:
         show([{"campaign": campaign, "only": only.value, "count": count}], [Column(name, name) for name in _RETRIED], output)
 
@@ -178,7 +176,7 @@ def _waiting_columns(zone: ZoneInfo) -> list[Column]:
         Column("count", "messages", right=True),
         Column("campaign", "campaign"),
         Column("step", "step"),
-        Column("since", "due since", format=lambda at: _local(at, zone)),
+        Column("since", "due", format=lambda at: _local(at, zone)),
         Column("why", "why"),
         Column("until", "until", format=lambda at: _local(at, zone) if at else ""),
     ]

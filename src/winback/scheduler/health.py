@@ -266,15 +266,16 @@ def _leaves_the_house(project: Project, gateway: str) -> bool:
     return project.settings.gateways.get(gateway, {}).get("type", "outbox") not in _KEPT_INSIDE
 
 
-def _secrets(look: _Look) -> Iterator[HealthItem]:
-    for key, what in (("api_key", "the JSON API is closed"), ("password", "the pages cannot be opened")):
-        secret = getattr(look.project.settings.web, key)
-        if secret is None:
-            continue
-        try:
-            secret.reveal()
-        except InputError as error:
-            yield HealthItem(f"web.{key}", False, f"{what}: {error.message}", error.remedy)
+def _api(look: _Look) -> Iterator[HealthItem]:
+    """Say whether shop systems can reach the JSON API; the daemon's environment may know the key where this one does not."""
+    key = look.project.settings.web.api_key
+    try:
+        closed = "web.api_key is not set in config.toml" if key is None or not key.reveal() else ""
+    except InputError as error:
+        closed = error.message
+    yield HealthItem(
+        "api", True, f"the JSON API is closed here: {closed}" if closed else "the JSON API is open to who has its key"
+    )
 
 
 def _disk(look: _Look) -> Iterator[HealthItem]:
@@ -306,6 +307,6 @@ CHECKS: tuple[Callable[[_Look], Iterator[HealthItem]], ...] = (
     _birthdays,
     _consent,
     _public_url,
-    _secrets,
+    _api,
     _disk,
 )

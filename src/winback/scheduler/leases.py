@@ -40,8 +40,8 @@ def hold(engine: Engine, name: str, holder: str, now: datetime) -> bool:
         if taken:
             return True
         insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-        first = insert(leases).values(name=name, holder=holder, renewed_at=now).on_conflict_do_nothing()
-        return connection.execute(first).rowcount == 1
+        first = insert(leases).values(name=name, holder=holder, renewed_at=now).on_conflict_do_nothing().returning(leases.c.name)
+        return connection.scalar(first) is not None
 
 
 def release(engine: Engine, name: str, holder: str) -> None:

@@ -18,9 +18,8 @@ from sqlalchemy import Engine, delete, insert, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from winback.errors import WinbackError
-from winback.policy import audience_context
 from winback.project import Project
-from winback.store import exclusive, passes, writing
+from winback.store import passes, writing
 
 if TYPE_CHECKING:
     from winback.dispatch import DispatchResult, Recovered
@@ -120,26 +119,6 @@ def _recover(work: _Work, outcome: PassOutcome) -> None:
     outcome.recovered = recover(work.engine, work.project, now=work.now)
 
 
-def _keep_scores(work: _Work, _outcome: PassOutcome) -> None:
-    """Bring scores up to date: campaigns ask who crossed a threshold."""
-    from winback.audience import update_scores
-
-    if work.project.scores:
-        with writing(work.engine) as connection:
-            exclusive(connection)
-            update_scores(connection, work.project.scores, audience_context(work.project, work.now, since=work.now))
-
-
-def _keep_segments(work: _Work, _outcome: PassOutcome) -> None:
-    """Note who is in which segment now: campaigns ask who has just come in."""
-    from winback.audience import update_segments
-
-    if work.project.segments:
-        with writing(work.engine) as connection:
-            exclusive(connection)
-            update_segments(connection, work.project.segments, audience_context(work.project, work.now, since=work.now))
-
-
 def _plan(work: _Work, outcome: PassOutcome) -> None:
     """Let people in and write their messages; a campaign that cannot be planned does not hold up the others."""
     from winback.plan import plan
@@ -171,8 +150,6 @@ _Part = tuple[str, Callable[[_Work, PassOutcome], None]]
 #: The parts of a pass in their order, each under the name that its errors carry. Sending comes last: it may take long.
 _PARTS: tuple[_Part, ...] = (
     ("recovering", _recover),
-    ("scores", _keep_scores),
-    ("segments", _keep_segments),
     ("planning", _plan),
     ("conversions", _attribute),
     ("sending", _dispatch),
