@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Engine, distinct, select
+from sqlalchemy import Engine, select
 
 from winback.dispatch import journal
 from winback.dispatch.journal import Answer, Evidence, Handover
@@ -128,9 +128,8 @@ def _claims(engine: Engine, name: str) -> list[Claimed]:
 
 def _expired(engine: Engine, folder: Path, now: datetime) -> list[str]:
     """Return the names of dispatchers with old claims and no journal here."""
-    query = select(distinct(messages.c.claimed_by)).where(
-        messages.c.state == MessageState.SENDING, messages.c.claimed_at <= now - LEASE
-    )
+    old = (messages.c.state == MessageState.SENDING, messages.c.claimed_at <= now - LEASE)
+    query = select(messages.c.claimed_by).where(*old).distinct()
     with reading(engine) as connection:
         holders = list(connection.scalars(query))
     return [name for name in holders if not journal.path_of(folder, name).exists()]

@@ -200,7 +200,9 @@ def find_customers(merge: Merge, staged: Table) -> int:
         .group_by(staged.c.customer)
         .order_by(func.min(staged.c.line))
     )
-    created = connection.execute(insert(customers).from_select(columns, absent)).rowcount
+    statement = insert(customers).from_select(columns, absent)
+    # SQLAlchemy keeps the row count of an INSERT only when asked to.
+    created = connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
     own = select(customers.c.id).where(customers.c.external_id == staged.c.customer).scalar_subquery()
     connection.execute(update(staged).values(customer_id=own))
     return created

@@ -151,7 +151,9 @@ def _write(connection: Connection, campaign: Campaign, source: _Source, now: dat
             index_elements=["campaign", "kind", "source_id"],
             set_={name: new[name] for name in mended},
             where=or_(*(conversions.c[name].is_distinct_from(new[name]) for name in mended)),
-        )
+        ),
+        # SQLAlchemy keeps the row count of an INSERT only when asked to.
+        execution_options={"preserve_rowcount": True},
     ).rowcount
 
 
