@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
 from winback.store import metadata, open_engine
+from winback.store.migrate import migrate
 
 #: Set to a server's URL to use that one; else the tests start PostgreSQL themselves.
 POSTGRES_VARIABLE = "WINBACK_TEST_POSTGRES"
@@ -69,7 +70,7 @@ def postgres_url(postgres_server: str, worker_id: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def _postgres_schema(postgres_url: str) -> Iterator[Engine]:
     engine = open_engine(postgres_url)
-    metadata.create_all(engine)
+    migrate(engine)
     yield engine
     engine.dispose()
 
@@ -86,7 +87,7 @@ def database_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -
     if backend == "sqlite":
         url = f"sqlite:///{tmp_path}/winback.sqlite"
         engine = open_engine(url)
-        metadata.create_all(engine)
+        migrate(engine)
         engine.dispose()
         yield url
         return

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import sleep
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError
 
 from winback.errors import StoreError
 
 #: How long a writer waits for another one on SQLite, in seconds.
 BUSY_TIMEOUT = 60
+
+#: How often, and how long apart in seconds, the switch of a new SQLite file to its write-ahead log is tried.
+_WAL_ATTEMPTS = 200
+_WAL_PAUSE = 0.02
+
+#: How long a PostgreSQL server may take to answer a call, in seconds; a URL can say otherwise (`?connect_timeout=30`).
+CONNECT_TIMEOUT = 10
 
 #: Key of the PostgreSQL advisory lock that `exclusive` takes ("winback" in digits on a phone's keypad).
 _ADVISORY_KEY = 9462225
@@ -22,7 +31,7 @@ _ADVISORY_KEY = 9462225
 def open_engine(url: str, *, root: Path | None = None) -> Engine:
     """Return an engine for a database URL; a relative SQLite path is taken from `root`.
 
-    Raise StoreError for a URL of neither kind.
+    Nothing is asked of the database yet. Raise StoreError for a URL of neither kind, and for a file whose folder cannot be made.
     """
     try:
         parsed = make_url(url)
@@ -31,28 +40,62 @@ def open_engine(url: str, *, root: Path | None = None) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         if parsed.database and parsed.database != ":memory:":
             path = (root or Path()) / parsed.database
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
             parsed = parsed.set(database=str(path))
         engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False})
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     if parsed.get_backend_name() == "postgresql":
-        parsed = parsed.set(drivername="postgresql+psycopg")
-        return create_engine(parsed, pool_pre_ping=True, connect_args={"options": "-c timezone=UTC"})
+        return _postgresql(parsed)
     raise StoreError(f"database.url names {parsed.get_backend_name()}", "use sqlite:///var/winback.sqlite or postgresql://…")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"the database's folder {folder} cannot be made: {error.strerror}", "make it, or name another one in database.url"
+        ) from error
+
+
+def _postgresql(url: URL) -> Engine:
+    given = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_TIMEOUT}
+    try:
+        return create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            pool_pre_ping=True,
+            connect_args={"options": "-c timezone=UTC", **given},
+        )
+    except ModuleNotFoundError as error:
+        raise StoreError("PostgreSQL needs a part that is not installed", "pip install 'winback[postgres]'") from error
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # The driver's own transaction handling begins late and commits around DDL; we begin ourselves.
     connection.isolation_level = None
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode = WAL")
+    _write_ahead(cursor)
     cursor.execute("PRAGMA synchronous = FULL")  # a claim must survive a power cut
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.execute("PRAGMA cache_size = -65536")
     cursor.execute("PRAGMA temp_store = MEMORY")
     cursor.close()
+
+
+def _write_ahead(cursor: Any) -> None:
+    # The switch to WAL, once in a file's life, needs the file alone, and SQLite does not wait for it as it does for a
+    # transaction: of several processes that open a new file at once, all but one get "database is locked" at once.
+    for attempt in range(_WAL_ATTEMPTS):
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or attempt == _WAL_ATTEMPTS - 1:
+                raise
+            sleep(_WAL_PAUSE)
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
