@@ -79,7 +79,7 @@ class Composer:
         """
         letter = self._letter(campaign, step.for_variant(variant), recipient, variant, now)
         if recipient.channel is Channel.SMS:
-            return self._text_message(letter, link_ids)
+            return self._text_message(letter, now, link_ids)
         return self._email(letter, now, link_ids)
 
     def languages(self, template: str, channel: Channel) -> list[str]:
@@ -199,10 +199,11 @@ class Composer:
             text="",
             envelope_from=shop.email_from,
             subject=subject,
+            at=now,
         )
         return Composed(outgoing, subject, page, text, None, len(page.encode("utf-8", "replace")))
 
-    def _text_message(self, letter: _Letter, link_ids: LinkIds) -> Composed:
+    def _text_message(self, letter: _Letter, now: datetime, link_ids: LinkIds) -> Composed:
         name = f"{letter.template}{letter.language}.sms.txt"
         letter.variables.update(subject="", preheader="")
         text = sms.folded(self._renderer.render(name, letter.variables, letter.place))
@@ -223,6 +224,7 @@ class Composer:
             text=text,
             envelope_from="",
             subject="",
+            at=now,
         )
         return Composed(outgoing, "", None, text, sms.count_segments(text), len(text.encode("utf-8", "replace")))
 

@@ -34,6 +34,7 @@ class Outgoing:
     text: str = ""
     envelope_from: str = ""
     subject: str = ""
+    at: datetime | None = None  # when it goes, by the clock of whoever sends: a simulation's is not the machine's
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class _OutboxSender(Sender):
                 yield message.message_id, Retry(f"the outbox cannot be written: {error.strerror}", whole_gateway=True)
 
     def _write(self, message: Outgoing) -> Accepted:
-        at = clock.now()
+        at = message.at or clock.now()
         month = self._folder / f"{at:%Y-%m}"
         month.mkdir(parents=True, exist_ok=True)
         if message.channel == "email":
