@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from winback.project import Project
+    from winback.starter.story import Story
     from winback.starter.visitors import Received
 
 #: Where the demo goes when it is not started in a shop.
@@ -30,7 +31,7 @@ _FOLDER = Path("winback-demo")
 _OPENED = timedelta(days=12)
 _EVERY = timedelta(hours=4)
 
-#: The variable that config.toml names for the key of the JSON API.
+#: The variable that the demo shop's config.toml names for the key of the JSON API.
 _API_KEY = "WINBACK_API_KEY"
 
 _WORKER = "demo"
@@ -55,19 +56,26 @@ def demo(
     """
     from winback import clock
     from winback.project import load_project
-    from winback.starter import fill
+    from winback.starter import fill, story_of
     from winback.store.engine import open_engine
     from winback.store.migrate import migrate
 
-    os.environ.setdefault(_API_KEY, secrets.token_urlsafe(24))
+    os.environ.setdefault(_API_KEY, secrets.token_urlsafe(24))  # for this run; nobody else needs it
     root = _place(folder)
     project = load_project(root)
+    _require_demo_settings(project)
     engine = open_engine(project.settings.database.url, root=project.root)
     migrate(engine)
     now = clock.now().replace(microsecond=0)
-    say(f"Filling {project.settings.shop.name} in {root} with customers and orders …")
-    fill(engine, project, now=now)
-    _run(engine, project, now)
+    filled = fill(engine, project, now=now, until=now - _OPENED)
+    if filled is None:
+        say(f"{project.settings.shop.name} in {_short(root)} is filled already.")
+    else:
+        say(
+            f"Filled {project.settings.shop.name} in {_short(root)}: "
+            f"{filled.customers} customers, {filled.orders} orders, {filled.events} events."
+        )
+    _run(engine, project, story_of(engine, project), now)
     report = _report(engine, project, now)
     _say_what_to_open(engine, project, report)
     engine.dispose()
@@ -82,6 +90,10 @@ class _Clock:
     def __call__(self) -> datetime:
         return self.at
 
+    def set(self, at: datetime) -> None:
+        """Let it be `at`."""
+        self.at = at
+
 
 def _place(folder: Path | None) -> Path:
     """Return the shop's folder, made from the starter when there is none yet."""
@@ -94,66 +106,87 @@ def _place(folder: Path | None) -> Path:
     return folder.resolve()
 
 
-def _run(engine: Engine, project: Project, now: datetime) -> None:
-    """Make every pass between the last one and now, and let the people who got something react before the next."""
+def _require_demo_settings(project: Project) -> None:
+    """Refuse a shop in which the demo would write to real people, or could not hand over orders."""
+    from winback.store import Channel
+
+    settings = project.settings
+    for channel in Channel:
+        gateway = settings.deliver.for_channel(channel)
+        if settings.gateways.get(gateway, {}).get("type", gateway) != "outbox":
+            raise InputError(
+                f"this shop sends {channel} by {gateway!r}, not into the outbox", "try another folder: winback demo my-demo"
+            )
+    if settings.web.api_key is None:
+        raise InputError("this shop has no web.api_key", f'add api_key = {{ env = "{_API_KEY}" }} to [web] in config.toml')
+
+
+def _run(engine: Engine, project: Project, story: Story, now: datetime) -> None:
+    """Make every pass between the last one and now; before each, tell what happened meanwhile and let people react."""
     from rich.console import Console
     from rich.progress import track
 
+    from winback.importers import Kind
     from winback.scheduler import run_pass
     from winback.starter.visitors import Visitors
 
-    began = _last_pass(engine) or now - _OPENED
-    moments = list(_moments(began, now))
-    clock = _Clock(began)
+    last = _last_pass(engine)
+    moments = list(_moments(last, now))
+    clock = _Clock(last)
+    web = project.settings.web
+    key = web.api_key.reveal() if web.api_key else ""
     with _served(project.root, clock) as address:
-        people = Visitors(address, project.settings.web.public_url, os.environ[_API_KEY], project.root / "var" / "outbox")
-        received_until = began
+        people = Visitors(address, web.public_url, key, project.root / "var" / "outbox", clock.set)
         console = Console(stderr=True)
         for at in track(moments, description="Running the campaigns", console=console, disable=not console.is_terminal):
-            clock.at = at
-            people.respond(_received(engine, received_until, at), at)
-            received_until = at
+            people.respond(_received(engine, last, at), last, at)
+            clock.set(at)
+            for kind in Kind:
+                people.tell(kind, story.rows(kind, last, at))
             outcome = run_pass(engine, project, at, _WORKER)
             for problem in outcome.errors:
                 raise InputError(f"the pass at {at:%Y-%m-%d %H:%M} failed: {problem}", "winback doctor says more")
-    _say_what_happened(engine, began, people.done)
+            last = at
+    _say_what_happened(engine, moments[0], people.done)
 
 
-def _moments(after: datetime, until: datetime) -> Iterator[datetime]:
-    at = after + _EVERY
-    while at < until:
+def _moments(last: datetime, now: datetime) -> Iterator[datetime]:
+    """Yield when to look at the campaigns: every few hours, but for no longer than the demo shop is open, and now."""
+    at = max(last, now - _OPENED) + _EVERY
+    while at < now:
         yield at
         at += _EVERY
-    yield until
+    yield now
 
 
-def _last_pass(engine: Engine) -> datetime | None:
+def _last_pass(engine: Engine) -> datetime:
+    """Return when the campaigns were looked at last, else up to when the shop was filled."""
     from sqlalchemy import func, select
 
-    from winback.store import passes, reading
+    from winback.store import import_runs, passes, reading
 
     with reading(engine) as connection:
-        return connection.scalar(select(func.max(passes.c.started_at, type_=passes.c.started_at.type)))
+        for column in (passes.c.started_at, import_runs.c.started_at):
+            found = connection.scalar(select(func.max(column, type_=column.type)))
+            if isinstance(found, datetime):
+                return found
+    raise InputError("the shop is not filled", "choose a folder for a new shop: winback demo my-demo")
 
 
 def _received(engine: Engine, since: datetime, until: datetime) -> list[Received]:
-    """Return the messages that people got in a stretch of time, the holdout's virtual ones too."""
-    from sqlalchemy import and_, or_, select
+    """Return the messages to which people may react in a stretch of time, the holdout's virtual ones too."""
+    from sqlalchemy import case, or_, select
 
-    from winback.starter.visitors import Received
+    from winback.starter.visitors import LONGEST, Received
     from winback.store import MessageState, customers, messages, reading
 
     held_out = messages.c.state == MessageState.HELD_OUT
+    at = case((held_out, messages.c.due_at), else_=messages.c.sent_at)
     with reading(engine) as connection:
         rows = connection.execute(
-            select(messages.c.id, customers.c.external_id, messages.c.channel, held_out)
+            select(messages.c.id, customers.c.external_id, messages.c.channel, held_out, at)
             .join(customers, customers.c.id == messages.c.customer_id)
-            .where(
-                or_(
-                    and_(messages.c.sent_at >= since, messages.c.sent_at < until),
-                    and_(held_out, messages.c.due_at >= since, messages.c.due_at < until),
-                )
-            )
+            .where(or_(messages.c.sent_at.is_not(None), held_out), at >= since - LONGEST, at < until)
             .order_by(messages.c.id)
         )
         return [Received(*row) for row in rows]
@@ -201,7 +234,7 @@ def _say_what_happened(engine: Engine, began: datetime, done: dict[str, int]) ->
     with reading(engine) as connection:
         rows = connection.execute(
             select(messages.c.campaign, messages.c.channel, func.count())
-            .where(messages.c.sent_at > began)
+            .where(messages.c.sent_at >= began)
             .group_by(messages.c.campaign, messages.c.channel)
             .order_by(messages.c.campaign, messages.c.channel)
         ).all()
