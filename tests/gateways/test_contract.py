@@ -143,7 +143,9 @@ def provider(server: HttpServer) -> dict[str, Any]:
     return {
         "url": f"{server.url}/messages",
         "bearer": Secret(TestHttpSms.secrets[0]),
-        "json": {"to": "{recipient}", "text": "{text}", "ref": "{message_id}"},
+        "headers": {"X-Key": Secret(TestHttpSms.secrets[0])},
+        "query": {"key": Secret(TestHttpSms.secrets[0])},
+        "json": {"to": "{recipient}", "text": "{text}", "ref": "{message_id}", "keys": [Secret(TestHttpSms.secrets[0])]},
         "idempotency_header": "Idempotency-Key",
         "answer": {"id": "id", "error": "error", "reason": "message", "errors": {"no_such_number": "hard"}},
         "lookup": {"url": f"{server.url}/messages", "query": {"reference": "{message_id}"}, "id": "messages.0.id"},

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
 
-from winback.filemodel import FileModel, PositiveDuration, Text, refused
+from winback.filemodel import FileModel, PositiveDuration, Text, kind_of, refused
 from winback.gateways.base import Options
 from winback.gateways.http_sms.template import checked, checked_tree, names_in
-from winback.secrets import Secret
+from winback.secrets import Secret, is_reference
 
 #: What an answer can mean: `hard` is refused because the number does not exist, `gateway` is nobody's message at present.
 Verdict = Literal["accepted", "refused", "hard", "retry", "gateway", "unknown"]
@@ -32,6 +33,14 @@ SIGNED = {
     "nonce": "the header named by `nonce`",
 }
 
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A place in a text, found by a regular expression with one group."""
+
+    regex: str
+
+
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110, 5.6.2
 _STATUS = re.compile(r"[1-5](?:\d\d|xx)")
 
@@ -45,7 +54,7 @@ def _web_address(value: str) -> str:
     if not whole or re.search(r"\s", value):
         raise refused("is not a web address", 'write it whole, like "https://sms.example.com/v1/messages"')
     if parts.username is not None or parts.password is not None:
-        raise refused("has a user or a password in it", "take them out; there are the options username and password")
+        raise refused("has a user or a password in it", "take them out, and write username and password as options of their own")
     if parts.query or parts.fragment or value.endswith(("?", "#")):
         raise refused("has parameters in it", "write them as the table query")
     if "{" in parts.netloc:
@@ -59,17 +68,25 @@ def _header_name(value: str) -> str:
     return value
 
 
-def _header_template(value: str | int | Secret) -> str | int | Secret:
-    if isinstance(value, str):
-        if {"text", "sender"} & set(names_in(value)):
+def _value(value: Any) -> str | int | Secret:
+    """Read a template, a number, or a secret: what a parameter, a field or a header may be."""
+    if isinstance(value, Secret) or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    if is_reference(value):
+        return Secret.from_table(value)
+    if not isinstance(value, str):
+        raise refused(f"must be a text, not {kind_of(value)}", 'write it in quotes, or { env = "NAME" } for a secret')
+    return checked(value)
+
+
+def _header_value(value: Any) -> str | int | Secret:
+    template = _value(value)
+    if isinstance(template, str):
+        if {"text", "sender"} & set(names_in(template)):
             raise refused("the message cannot stand in a header", "put it into query, json, form or body")
-        if re.search(r"[\r\n]", checked(value)):
+        if re.search(r"[\r\n]", template):
             raise refused("a header cannot have a line break", "write it in one line")
-    return value
-
-
-def _template(value: str | int | Secret) -> str | int | Secret:
-    return checked(value) if isinstance(value, str) else value
+    return template
 
 
 def _status(value: str) -> str:
@@ -78,14 +95,18 @@ def _status(value: str) -> str:
     return value
 
 
-def _regex(value: str) -> str:
+def _where(value: Any) -> str | Pattern:
+    if isinstance(value, Pattern) or (isinstance(value, str) and value.strip()):
+        return value
+    if not isinstance(value, dict) or set(value) != {"regex"} or not isinstance(value["regex"], str):
+        raise refused("is no place in an answer", 'write "messages.0.id", or { regex = "ID: (.+)" }')
     try:
-        groups = re.compile(value).groups
+        groups = re.compile(value["regex"]).groups
     except re.error as error:
         raise refused(f"is not a regular expression: {error.msg}", "try it out before you write it here") from None
     if groups != 1:
-        raise refused("must have one group", "put ( ) around what is looked for, like 'ID: (\\S+)'")
-    return value
+        raise refused("the regular expression must have one group", "put ( ) around what is looked for, like 'ID: (\\S+)'")
+    return Pattern(value["regex"])
 
 
 def _signed(value: str) -> str:
@@ -98,21 +119,28 @@ def _json_template(value: Any) -> Any:
     return checked_tree(value)
 
 
-class Pattern(FileModel):
-    """A place in a text, found by a regular expression."""
+def _shown(tree: Any) -> Any:
+    """Return a value as it may be printed."""
+    if isinstance(tree, dict):
+        return {key: _shown(each) for key, each in tree.items()}
+    if isinstance(tree, list):
+        return [_shown(each) for each in tree]
+    return str(tree) if isinstance(tree, Secret) else tree
 
-    regex: Annotated[str, AfterValidator(_regex)] = Field(
-        description="A regular expression with one group: what is looked for.", examples=[r"ID: (\S+)"]
-    )
-
-
-#: Where a value stands: "messages.0.id", "/messages/0/id" (a JSON pointer, RFC 6901), or { regex = "ID: (.+)" }.
-Where = Text | Pattern
 
 Url = Annotated[str, AfterValidator(_web_address), AfterValidator(checked)]
-Value = Annotated[str | int | Secret, AfterValidator(_template)]
+
+_SECRET_SCHEMA = {"type": "object", "properties": {"env": {"type": "string"}, "file": {"type": "string"}}}
+_VALUE_SCHEMA = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer"}, _SECRET_SCHEMA]})
+_PATTERN_SCHEMA = {"type": "object", "properties": {"regex": {"type": "string"}}, "required": ["regex"]}
+
+Value = Annotated[str | int | Secret, PlainValidator(_value), PlainSerializer(_shown), _VALUE_SCHEMA]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
-HeaderValue = Annotated[str | int | Secret, AfterValidator(_header_template)]
+HeaderValue = Annotated[str | int | Secret, PlainValidator(_header_value), PlainSerializer(_shown), _VALUE_SCHEMA]
+
+#: Where a value stands: "messages.0.id", "/messages/0/id" (a JSON pointer, RFC 6901), or { regex = "ID: (.+)" }.
+Where = Annotated[str | Pattern, PlainValidator(_where), WithJsonSchema({"anyOf": [{"type": "string"}, _PATTERN_SCHEMA]})]
+
 Status = Annotated[str, AfterValidator(_status)]
 
 
@@ -273,7 +301,7 @@ class HttpSmsOptions(Options):
     query: dict[str, Value] = Field(
         default_factory=dict, description="Parameters of the web address.", examples=[{"to": "{recipient}", "text": "{text}"}]
     )
-    json_body: Annotated[Any, AfterValidator(_json_template)] = Field(
+    json_body: Annotated[Any, AfterValidator(_json_template), PlainSerializer(_shown)] = Field(
         None, alias="json", description="The body as JSON.", examples=[{"to": "{recipient}", "text": "{text}"}]
     )
     form: dict[str, Value] = Field(

@@ -27,7 +27,7 @@ PLACEHOLDERS = {
     "segments": "how many parts the message takes",
 }
 
-_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
 #: XML 1.0 (section 2.2) has no place for these characters, escaped or not.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
