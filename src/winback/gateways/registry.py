@@ -96,7 +96,9 @@ def _problems(name: str, gateway: type[Gateway], error: ValidationError) -> list
             what = "unknown option" + (f", did you mean {close[0]!r}?" if close else "")
         elif problem["type"] == "missing":
             what = "is missing"
+        elif problem["type"] == "path_type":
+            what = "must be a path in quotes"
         else:
-            what = problem["msg"].removeprefix("Value error, ")
+            what = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
         lines.append(f"gateways.{name}.{key}: {what}")
     return lines
