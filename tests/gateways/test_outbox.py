@@ -7,6 +7,7 @@ import os
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -83,6 +84,13 @@ def test_every_month_has_its_folder(gateway: OutboxGateway) -> None:
         with freeze_time(moment):
             send(gateway, sms(number))
     assert files(gateway) == [f"2026-11/{name(1)}.json", f"2026-12/{name(2)}.json", f"2027-01/{name(3)}.json"]
+
+
+def test_a_message_that_knows_its_time_goes_by_it(gateway: OutboxGateway) -> None:
+    """A simulation sends by a clock of its own."""
+    send(gateway, replace(sms(), at=datetime(2031, 5, 6, 7, tzinfo=UTC)))
+    assert files(gateway) == [f"2031-05/{name(2)}.json"]
+    assert read_outbox(gateway.folder)[0].at == datetime(2031, 5, 6, 7, tzinfo=UTC)
 
 
 def test_the_newest_are_read_first(gateway: OutboxGateway) -> None:

@@ -315,8 +315,8 @@ class GatewayContract:
                 assert during.message_id in sent.announced, "what was never announced was never sent"
             else:
                 assert outcome.whole_gateway
-            self.mend_line(gateway)
-            assert isinstance(_send(sender, [later]).of(later), Accepted)
+        self.mend_line(gateway)
+        assert isinstance(self.send(gateway, [later]).of(later), Accepted)
 
     def test_an_answer_that_never_comes_is_unknown(self, gateway: Gateway) -> None:
         message = self.message(gateway, 1)
