@@ -76,6 +76,9 @@ _USUAL: dict[str, str] = {
 #: The same for events, whose name is not a person's.
 _USUAL_OF_EVENTS = {"name": "event eventname action eventtype type"}
 
+#: Delimiters that are hard to type.
+_DELIMITER_WORDS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|"}
+
 #: What `winback import … --map NAME` finds without a file.
 _SHIPPED = files("winback") / "starter" / "maps"
 
@@ -145,6 +148,20 @@ def load_map(given: Sequence[str]) -> ImportMap:
             loaded = _load_file(value)
             merged = loaded.model_copy(update={"columns": loaded.columns | merged.columns})
     return merged
+
+
+def with_options(chosen: ImportMap, **options: str | None) -> ImportMap:
+    """Return a map with these settings over its own; None leaves a setting as it is. Raise InputError for one that cannot be."""
+    given = {name: value for name, value in options.items() if value is not None}
+    if "delimiter" in given:
+        given["delimiter"] = _DELIMITER_WORDS.get(given["delimiter"].casefold(), given["delimiter"])
+    try:
+        checked = ImportMap.model_validate(given)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = str(problem["loc"][0])
+        raise InputError(f"{name} cannot be {given[name]!r}", str(problem["msg"])) from None
+    return chosen.model_copy(update={name: getattr(checked, name) for name in given})
 
 
 def _load_file(value: str) -> ImportMap:

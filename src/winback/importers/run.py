@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, func, insert, select
 
+from winback.errors import InputError
 from winback.importers.customers import CustomerReader
 from winback.importers.events import EventReader
 from winback.importers.files import Format, Source, open_source
@@ -74,6 +75,8 @@ def import_file(
     """
     kind, begun = Kind(kind), time.perf_counter()
     chosen = mapping if isinstance(mapping, ImportMap) else load_map(mapping)
+    if chosen.kind is not None and chosen.kind != kind:
+        raise InputError(f"the map is for {chosen.kind}, not for {kind}", f"winback import {chosen.kind} …")
     rejects = Rejects(settings.rejects_folder, f"{kind}-{_file_name(path)}", now)
     tally = Tally(rejects)
     try:

@@ -14,8 +14,6 @@ Until the first release there are no databases to upgrade, and `0001_initial.py`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 
 from winback.errors import StoreError
 from winback.store.engine import exclusive, reading, writing
+from winback.store.refusals import answering, database_name
 
 _FOLDER = Path(__file__).parent / "migrations"
 _VERSION_TABLE = "alembic_version"
@@ -50,15 +49,6 @@ def migrate(engine: Engine) -> None:
 def newest_version() -> str:
     """Return the number of the newest migration, such as `0001`, from the names of the files: Alembic takes long to import."""
     return max(_known_versions())
-
-
-@contextmanager
-def answering(engine: Engine) -> Iterator[None]:
-    """Turn a database that refuses, or is no database, into a StoreError that names it without its password."""
-    try:
-        yield
-    except DBAPIError as error:
-        raise StoreError(f"{_name(engine)} cannot be used: {_reason(error)}", _remedy(error)) from error
 
 
 def _known_versions() -> list[str]:
@@ -93,17 +83,20 @@ def _is_current(connection: Connection) -> bool:
         if foreign:
             more = f" and {len(foreign) - 3} more" if len(foreign) > 3 else ""
             raise StoreError(
-                f"{_name(connection.engine)} has tables that winback did not make: {', '.join(foreign[:3])}{more}", _OWN_DATABASE
+                f"{database_name(connection.engine)} has tables that winback did not make: {', '.join(foreign[:3])}{more}",
+                _OWN_DATABASE,
             )
         return False
     if version in _known_versions():
         return bool(version == newest_version())
     if re.fullmatch(r"\d{4}", version) and version > newest_version():
         raise StoreError(
-            f"{_name(connection.engine)} is of a newer winback: its schema is {version}, this program knows {newest_version()}",
+            f"{database_name(connection.engine)} is of a newer winback: its schema is {version}, this one knows {newest_version()}",
             "install the winback that wrote it, or a newer one; nothing was changed",
         )
-    raise StoreError(f"{_name(connection.engine)} belongs to another program that keeps its schema with Alembic", _OWN_DATABASE)
+    raise StoreError(
+        f"{database_name(connection.engine)} belongs to another program that keeps its schema with Alembic", _OWN_DATABASE
+    )
 
 
 def _upgrade(connection: Connection) -> None:
@@ -114,42 +107,3 @@ def _upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
-
-
-def _name(engine: Engine) -> str:
-    """Name a database in words. The URL is not shown whole: a password may be in it, also as a parameter."""
-    url = engine.url
-    if url.get_backend_name() == "sqlite":
-        return f"The database {url.database}"
-    host = url.host or url.query.get("host") or "this machine"
-    place = f"{host}{f':{url.port}' if url.port else ''}"
-    return f"The database {url.database or ''} at {place}{f' (as {url.username})' if url.username else ''}"
-
-
-def _reason(error: DBAPIError) -> str:
-    """Return the cause alone: libpq puts it after the address, once for every address it tried, and may add a question."""
-    lines = [line.strip() for line in str(error.orig).splitlines() if line.strip()]
-    failures = [line.rpartition("failed: ")[2] for line in lines if "failed: " in line]
-    said = (failures or lines or [type(error.orig).__name__])[-1]
-    return re.sub(r"^(?:FATAL|ERROR): +", "", said).rstrip(".")
-
-
-#: What the drivers say, and what to do. The drivers give no codes for a connection that was not made.
-_REMEDIES = (
-    ("not a database", "database.url names a file that is something else; name another one, nothing was changed"),
-    ("readonly", "let this user write to the file and to its folder"),
-    ("read-only", "let this user write to it"),
-    ("unable to open", "let this user write to its folder, or name another file in database.url"),
-    ("locked", "another program holds it; close that one, or wait and try again"),
-    ("disk", "look at the disk: it may be full or broken"),
-    ("password", "set the right one in the environment: WINBACK_DATABASE_URL=postgresql://user:password@host/database"),
-    ("does not exist", "make it first: createdb NAME, createuser NAME; or correct database.url"),
-    ("permission denied", "let this user make tables: GRANT CREATE ON SCHEMA public TO …"),
-    ("no such file", "start PostgreSQL there, or correct the host in database.url"),
-    ("refused", "start PostgreSQL there, or correct host and port in database.url"),
-)
-
-
-def _remedy(error: DBAPIError) -> str:
-    said = str(error.orig).lower()
-    return next((remedy for words, remedy in _REMEDIES if words in said), "see that it runs, and that database.url is right")
