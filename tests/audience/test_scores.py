@@ -1,0 +1,183 @@
+"""Scores: points that fade, levels that are reached and left, and the same result however often they are computed."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from sqlalchemy import Connection, Engine, delete, insert, select, update
+
+from tests.audience.world import NOW, ago, context
+from tests.rows import add_customer
+from winback.audience import ScoreModel, update_scores
+from winback.store import customers, events, installation, reading, score_crossings, score_states, writing
+
+LEVELS = [{"name": "cold", "from": 0}, {"name": "warm", "from": 20}, {"name": "hot", "from": 50}]
+
+
+def _model(**changes: Any) -> ScoreModel:
+    rules = [{"event": "webinar", "points": 30}, {"event": "visit", "points": 4}, {"event": "careers", "points": -10}]
+    return ScoreModel.model_validate({"name": "lead", "title": "Lead", "rules": rules, "levels": LEVELS, **changes})
+
+
+def _did(connection: Connection, customer: int, name: str, at: datetime, number: int = 0) -> None:
+    row = {"external_id": f"{customer}-{name}-{at.isoformat()}-{number}", "customer_id": customer, "name": name, "properties": {}}
+    connection.execute(insert(events).values(**row, at=at))
+
+
+def _state(connection: Connection) -> tuple[float, str]:
+    row = connection.execute(select(score_states.c.value, score_states.c.level)).one()
+    return round(row.value, 6), row.level
+
+
+def _reached(connection: Connection) -> list[tuple[int, str, datetime]]:
+    columns = (score_crossings.c.number, score_crossings.c.level, score_crossings.c.at)
+    return [tuple(row) for row in connection.execute(select(*columns).order_by(score_crossings.c.number))]  # type: ignore[misc]
+
+
+@pytest.fixture
+def lead(engine: Engine) -> int:
+    with writing(engine) as connection:
+        return add_customer(connection, "LEAD", ago(300))
+
+
+@pytest.mark.parametrize(
+    ("changes", "happened", "value", "level"),
+    [
+        ({}, [("webinar", 10)], 30, "warm"),
+        ({}, [("webinar", 10), ("webinar", 5)], 60, "hot"),
+        ({"half_life": "10d"}, [("webinar", 10)], 15, "cold"),
+        ({"half_life": "10d"}, [("webinar", 20), ("webinar", 10), ("webinar", 0)], 52.5, "hot"),
+        ({"expires": "10d"}, [("webinar", 11), ("webinar", 9)], 30, "warm"),
+        ({"expires": "10d"}, [("webinar", 11)], 0, "cold"),
+        ({"half_life": "10d", "hysteresis": 5}, [("webinar", 10)], 15, "warm"),  # 15 is not below 20 - 5
+        ({"half_life": "10d", "hysteresis": 4}, [("webinar", 10)], 15, "cold"),
+        ({}, [("careers", 3)], 0, "cold"),  # never below the floor
+        ({"floor": -50, "levels": [{"name": "out", "from": -50}, {"name": "in", "from": 5}]}, [("careers", 3)], -10, "out"),
+        ({"cap": 70}, [("webinar", 3), ("webinar", 2), ("webinar", 1)], 70, "hot"),
+        (
+            {"rules": [{"event": "visit", "points": 4, "at_most": "2 in 30d"}]},
+            [("visit", 0.3), ("visit", 0.2), ("visit", 0.1)],
+            8,
+            "cold",
+        ),
+        ({"fit": [{"where": "country = 'DE'", "points": 15}]}, [("visit", 1), ("visit", 2)], 23, "warm"),
+        ({"fit": [{"where": "country = 'FR'", "points": 15}]}, [("visit", 1), ("visit", 2)], 8, "cold"),
+        ({}, [("nothing-of-ours", 1), ("visit", 1)], 4, "cold"),
+        ({}, [("visit", 1), ("webinar", -1)], 4, "cold"),  # what has not happened yet counts nothing
+    ],
+)
+def test_the_value_and_the_level(
+    engine: Engine, lead: int, changes: dict[str, Any], happened: list[tuple[str, float]], value: float, level: str
+) -> None:
+    with writing(engine) as connection:
+        connection.execute(update(customers).values(country="DE"))
+        for number, (name, days) in enumerate(happened):
+            _did(connection, lead, name, ago(days), number)
+        update_scores(connection, {"lead": _model(**changes)}, context())
+        assert _state(connection) == (value, level)
+
+
+def test_a_level_is_reached_again_after_it_was_left(engine: Engine, lead: int) -> None:
+    model = {"lead": _model(half_life="10d", hysteresis=5)}
+    with writing(engine) as connection:
+        for days in (60, 58, 20):
+            _did(connection, lead, "webinar", ago(days))
+        update_scores(connection, model, context())
+        assert _reached(connection) == [(1, "warm", ago(60)), (2, "hot", ago(58)), (3, "warm", ago(20))]
+        assert _state(connection)[1] == "cold"
+
+
+def test_who_jumps_over_a_level_reaches_only_the_higher_one(engine: Engine, lead: int) -> None:
+    with writing(engine) as connection:
+        for number in range(2):
+            _did(connection, lead, "webinar", ago(1), number)
+        update_scores(connection, {"lead": _model()}, context())
+        assert _reached(connection) == [(1, "hot", ago(1))]
+
+
+def test_a_new_definition_reaches_nothing_in_the_past(engine: Engine, lead: int) -> None:
+    with writing(engine) as connection:
+        _did(connection, lead, "visit", ago(5))
+        update_scores(connection, {"lead": _model()}, context(ago(4)))
+        dearer = _model(rules=[{"event": "visit", "points": 30}])
+        update_scores(connection, {"lead": dearer}, context(NOW))
+        assert _reached(connection) == []
+        assert _state(connection) == (30, "warm")
+
+
+def test_machines_score_nothing_and_scores_that_are_gone_are_forgotten(engine: Engine) -> None:
+    from tests.audience.world import fill
+
+    fill(engine)
+    rules = [{"message": "opened", "points": 1}, {"message": "clicked", "points": 3}]
+    with writing(engine) as connection:
+        update_scores(connection, {"lead": _model(rules=rules)}, context())
+        rows = connection.execute(
+            select(customers.c.external_id, score_states.c.value).join(customers, customers.c.id == score_states.c.customer_id)
+        )
+        assert {row.external_id: row.value for row in rows if row.value} == {"ANNA": 3}
+        update_scores(connection, {}, context())
+        assert connection.execute(select(score_states)).all() == []
+
+
+_steps = st.lists(
+    st.tuples(st.sampled_from(["webinar", "visit", "careers", "pass"]), st.integers(1, 40)), min_size=1, max_size=12
+)
+
+
+@given(steps=_steps, half_life=st.sampled_from([None, "5d", "30d"]), hysteresis=st.sampled_from([0, 8]))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_upkeep_from_pass_to_pass_equals_computing_it_once(
+    engine: Engine, steps: list[tuple[str, int]], half_life: str | None, hysteresis: int
+) -> None:
+    scores = {"lead": _model(half_life=half_life, hysteresis=hysteresis)}
+    with writing(engine) as connection:
+        for table in (score_crossings, score_states, installation, events, customers):
+            connection.execute(delete(table))
+        lead = add_customer(connection, "LEAD", ago(300))
+        at = ago(sum(days for _, days in steps))
+        update_scores(connection, scores, context(at))
+        for number, (name, days) in enumerate(steps):
+            at += timedelta(days=days)
+            if name != "pass":
+                _did(connection, lead, name, at, number)
+            update_scores(connection, scores, context(at))
+        kept = _reached(connection), connection.execute(select(score_states.c.value, score_states.c.level)).all()
+        for table in (score_crossings, score_states, installation):
+            connection.execute(delete(table))
+        update_scores(connection, scores, context(at))
+        again = _reached(connection), connection.execute(select(score_states.c.value, score_states.c.level)).all()
+    assert kept[0] == again[0]
+    assert [(round(value, 6), level) for value, level in kept[1]] == [(round(value, 6), level) for value, level in again[1]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"half_life": "5d", "expires": "5d"}, "keep one of them"),
+        ({"levels": list(reversed(LEVELS))}, "write the lowest first"),
+        ({"levels": LEVELS[1:]}, "let the first level begin at 0"),
+        ({"levels": [LEVELS[0], {"name": "cold", "from": 9}]}, "two levels of one name"),
+        ({"cap": 50}, "set cap above 50"),
+        ({"rules": [{"points": 3}]}, "either event or message"),
+        ({"rules": [{"event": "a", "message": "opened", "points": 3}]}, "either event or message"),
+        ({"rules": [{"event": "a", "points": 3, "at_most": "often"}]}, "5 in 30d"),
+    ],
+)
+def test_a_score_that_makes_no_sense_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        _model(**changes)
+
+
+def test_nothing_stays_in_the_connection(engine: Engine, lead: int) -> None:
+    """Pooled connections are used again by others."""
+    for _ in range(2):
+        with writing(engine) as connection:
+            update_scores(connection, {"lead": _model(), "other": _model(name="other")}, context())
+    with reading(engine) as connection:
+        assert connection.execute(select(score_states)).all() == []

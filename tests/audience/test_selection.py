@@ -1,0 +1,226 @@
+"""Each preset: whom it selects, with which occasion and anchor, on both databases."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, Engine, insert, select, update
+
+from tests.audience.world import NOW, SCORES, SEGMENTS, ago, context, fill
+from tests.rows import add_customer, add_order
+from winback.audience import Audience, select_audience, update_scores, update_segments
+from winback.store import customers, events, orders, reading, writing
+
+_ADAPTER: TypeAdapter[Any] = TypeAdapter(Audience)
+
+
+def _audience(preset: str, **keys: Any) -> Any:
+    return _ADAPTER.validate_python({"preset": preset, **keys})
+
+
+def _selected(engine: Engine, audience: Any, at: datetime = NOW, since: datetime | None = None) -> list[tuple[Any, ...]]:
+    with reading(engine) as connection:
+        return _rows(connection, audience, at, since)
+
+
+def _rows(connection: Connection, audience: Any, at: datetime, since: datetime | None) -> list[tuple[Any, ...]]:
+    found = select_audience(audience, context(at, since)).subquery()
+    rows = connection.execute(
+        select(customers.c.external_id, found.c.occasion, found.c.anchor_at, found.c.anchor_on)
+        .join(customers, customers.c.id == found.c.customer_id)
+        .order_by(customers.c.external_id, found.c.occasion)
+    )
+    return [tuple(row) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("inactive", "expected"),
+    [
+        ("90d", ["BORIS", "FUMI"]),
+        ("90d..365d", ["BORIS"]),
+        ("40d..200d", ["BORIS", "EMIL"]),  # both days are included
+        ("41d..199d", []),
+        ("2x", ["BORIS", "FUMI"]),  # too few orders for a rhythm: 90 days
+        ("2x..365d", ["BORIS"]),
+    ],
+)
+def test_sleeping_counts_whole_days(engine: Engine, inactive: str, expected: list[str]) -> None:
+    fill(engine)
+    assert [row[0] for row in _selected(engine, _audience("sleeping", inactive=inactive))] == expected
+
+
+def test_sleeping_follows_each_customers_own_rhythm(engine: Engine) -> None:
+    with writing(engine) as connection:
+        for name, gap, last in (("WEEKLY", 7, 13), ("WEEKLY-LATE", 7, 15), ("MONTHLY", 30, 59), ("MONTHLY-LATE", 30, 61)):
+            customer = add_customer(connection, name, ago(400))
+            for number in range(3):
+                add_order(connection, f"{name}-{number}", customer, ago(last + gap * (2 - number)))
+    found = _selected(engine, _audience("sleeping", inactive="2x"))
+    assert [row[:2] for row in found] == [("MONTHLY-LATE", "MONTHLY-LATE-2"), ("WEEKLY-LATE", "WEEKLY-LATE-2")]
+    assert {row[2] for row in found} == {NOW}
+
+
+@pytest.mark.parametrize(
+    ("born", "on", "keys", "expected"),
+    [
+        ((12, 24), date(2026, 12, 24), {}, ("2026", date(2026, 12, 24))),
+        ((12, 24), date(2026, 12, 21), {"offset": "-3d"}, ("2026", date(2026, 12, 21))),
+        ((12, 24), date(2026, 12, 31), {"offset": "7d"}, ("2026", date(2026, 12, 31))),
+        ((1, 2), date(2026, 12, 30), {"offset": "-3d"}, ("2027", date(2026, 12, 30))),  # a teaser in December is January's
+        ((12, 30), date(2027, 1, 2), {"offset": "3d"}, ("2026", date(2027, 1, 2))),
+        ((2, 29), date(2027, 2, 28), {}, ("2027", date(2027, 2, 28))),
+        ((2, 29), date(2027, 3, 1), {"leap_day": "mar1"}, ("2027", date(2027, 3, 1))),
+        ((2, 29), date(2027, 2, 28), {"leap_day": "mar1"}, None),
+        ((2, 29), date(2027, 2, 28), {"leap_day": "skip"}, None),
+        ((2, 29), date(2027, 3, 1), {"leap_day": "skip"}, None),
+        ((2, 29), date(2028, 2, 29), {}, ("2028", date(2028, 2, 29))),
+        ((2, 29), date(2028, 2, 28), {}, None),
+        ((2, 29), date(2028, 2, 29), {"leap_day": "skip"}, ("2028", date(2028, 2, 29))),
+        ((2, 28), date(2027, 2, 28), {}, ("2027", date(2027, 2, 28))),
+        ((12, 24), date(2026, 12, 22), {}, None),
+    ],
+)
+def test_a_birthday_comes_once_a_year(
+    engine: Engine, born: tuple[int, int], on: date, keys: dict[str, str], expected: tuple[str, date] | None
+) -> None:
+    with writing(engine) as connection:
+        add_customer(connection, "C", ago(400), birth_month=born[0], birth_day=born[1])
+    noon_before = datetime(on.year, on.month, on.day, 12, tzinfo=UTC) - timedelta(days=1)
+    found = _selected(engine, _audience("birthday", **keys), noon_before)
+    assert [(row[1], row[3]) for row in found] == ([expected] if expected else [])
+
+
+def test_a_birthday_follows_the_date_where_each_person_lives(engine: Engine) -> None:
+    """At 10:30 UTC it is still yesterday in Honolulu and tomorrow on Kiritimati."""
+    with writing(engine) as connection:
+        for zone in ("Pacific/Honolulu", "Europe/Berlin", "Pacific/Kiritimati"):
+            for day in (23, 24, 25, 26):
+                add_customer(connection, f"{zone}-{day}", ago(9), local_zone=zone, birth_month=11, birth_day=day)
+    found = _selected(engine, _audience("birthday"), datetime(2026, 11, 24, 10, 30, tzinfo=UTC))
+    assert [row[0] for row in found] == [
+        "Europe/Berlin-24",
+        "Europe/Berlin-25",
+        "Pacific/Honolulu-24",
+        "Pacific/Honolulu-25",
+        "Pacific/Kiritimati-25",
+        "Pacific/Kiritimati-26",
+    ]
+
+
+def test_other_yearly_dates(engine: Engine) -> None:
+    with writing(engine) as connection:
+        first = add_customer(connection, "ANNIVERSARY", ago(900))
+        add_order(connection, "O1", first, datetime(2024, 11, 24, 22, 30, tzinfo=UTC))  # 23:30 in Berlin
+        late = add_customer(connection, "NEXT-DAY", ago(900))
+        add_order(connection, "O2", late, datetime(2024, 11, 24, 23, 30, tzinfo=UTC))  # 0:30 on the 25th in Berlin
+        new = add_customer(connection, "TODAY", ago(0))
+        add_order(connection, "O3", new, NOW)
+        for name, day in (("DOG", "2019-11-24"), ("CAT", "--11-24"), ("FISH", "2019-11-20"), ("HAMSTER", 1124)):
+            add_customer(connection, name, ago(9), attributes={"pet_birthday": day})
+    at = datetime(2026, 11, 24, 1, tzinfo=UTC)
+    assert [(row[0], row[3]) for row in _selected(engine, _audience("birthday", field="first_order"), at)] == [
+        ("ANNIVERSARY", date(2026, 11, 24)),
+        ("NEXT-DAY", date(2026, 11, 25)),
+    ]
+    found = _selected(engine, _audience("birthday", field="attributes.pet_birthday"), at)
+    assert [row[0] for row in found] == ["CAT", "DOG"]
+
+
+def test_after_an_order(engine: Engine) -> None:
+    fill(engine)
+    placed = _audience("after_order", delay="10d")
+    assert _selected(engine, placed, since=ago(1)) == [("ANNA", "A2", ago(10), None)]
+    assert _selected(engine, placed, since=ago(0)) == [("ANNA", "A2", ago(10), None)]  # due this very moment
+    assert _selected(engine, placed, NOW + timedelta(minutes=1)) == []
+    assert _selected(engine, placed, ago(1), since=ago(1)) == []  # due in a day: the window ends before it
+    since = ago(50)
+    assert [row[1] for row in _selected(engine, _audience("after_order"), since=since)] == ["A2", "E1"]  # E0 was cancelled
+    assert [row[1] for row in _selected(engine, _audience("after_order", first=True), since=since)] == ["E1"]
+    assert _selected(engine, _audience("after_order", after="delivered"), since=since) == [("EMIL", "E1", ago(37), None)]
+    assert _selected(engine, _audience("after_order", after="voided"), since=since) == [("EMIL", "E0", ago(18), None)]
+
+
+def test_an_order_that_is_voided_no_longer_counts(engine: Engine) -> None:
+    fill(engine)
+    with writing(engine) as connection:
+        connection.execute(update(orders).where(orders.c.external_id == "A2").values(status="returned", voided_at=NOW))
+    assert _selected(engine, _audience("after_order"), since=ago(12)) == []
+
+
+def test_an_event_and_the_one_that_takes_it_back(engine: Engine) -> None:
+    with writing(engine) as connection:
+        for name, left, bought in (
+            ("LEFT", 2.0, None),
+            ("BOUGHT", 2.0, 1.5),
+            ("BOUGHT-LATER", 2.0, 0.5),
+            ("JUST-NOW", 0.2, None),
+        ):
+            customer = add_customer(connection, name, ago(9))
+            for event, hours in (("cart", left), ("checkout", bought)):
+                if hours is not None:
+                    row = {"external_id": f"{name}-{event}", "customer_id": customer, "name": event, "properties": {}}
+                    connection.execute(insert(events).values(**row, at=NOW - timedelta(hours=hours)))
+    plain = _audience("event", event="cart", delay="1h")
+    assert [row[0] for row in _selected(engine, plain, since=ago(1))] == ["BOUGHT", "BOUGHT-LATER", "JUST-NOW", "LEFT"]
+    unless = _audience("event", event="cart", delay="1h", unless="checkout")
+    assert [row[0] for row in _selected(engine, unless, since=ago(1))] == ["BOUGHT-LATER", "LEFT"]
+    longer = _audience("event", event="cart", delay="1h", unless="checkout", within="100min")
+    assert [row[:2] for row in _selected(engine, longer, since=ago(1))] == [("LEFT", "LEFT-cart")]
+
+
+def test_a_score_is_reached_once_each_time(engine: Engine) -> None:
+    fill(engine)
+    with writing(engine) as connection:
+        update_scores(connection, SCORES, context())
+    assert _selected(engine, _audience("score", score="lead", level="warm"), since=ago(4)) == [("CARLA", "warm:1", ago(3), None)]
+    assert _selected(engine, _audience("score", score="lead", level="warm"), since=ago(2)) == []
+    assert _selected(engine, _audience("score", score="lead", level="hot"), since=ago(4)) == []
+
+
+def test_who_was_in_a_segment_before_we_looked_has_not_entered_it(engine: Engine) -> None:
+    fill(engine)
+    entered = _audience("segment", segment="regulars")
+    with writing(engine) as connection:
+        update_segments(connection, SEGMENTS, context(ago(2)))
+    assert _selected(engine, entered, since=ago(9)) == []
+    with writing(engine) as connection:
+        emil = connection.scalar(select(customers.c.id).where(customers.c.external_id == "EMIL"))
+        for number in range(2):
+            add_order(connection, f"E-NEW-{number}", int(emil or 0), ago(1))
+        update_segments(connection, SEGMENTS, context(ago(1)))
+        update_segments(connection, SEGMENTS, context(NOW))
+    assert _selected(engine, entered, since=ago(9)) == [("EMIL", "2026-11-23", ago(1), None)]
+    with writing(engine) as connection:  # a definition that changes lets nobody enter
+        wider = {"regulars": SEGMENTS["regulars"].model_copy(update={"where": "orders >= 1"})}
+        update_segments(connection, wider, context(NOW))
+    assert [row[0] for row in _selected(engine, entered, since=ago(9))] == ["EMIL"]
+
+
+def test_who_leaves_a_segment_can_enter_it_again(engine: Engine) -> None:
+    fill(engine)
+    entered = _audience("segment", segment="german")
+    moves = [(3, "DE"), (2, "FR"), (1, "DE")]
+    with writing(engine) as connection:
+        connection.execute(update(customers).where(customers.c.external_id == "EMIL").values(country="GB"))
+        update_segments(connection, SEGMENTS, context(ago(4)))
+        for days, country in moves:
+            connection.execute(update(customers).where(customers.c.external_id == "EMIL").values(country=country))
+            update_segments(connection, SEGMENTS, context(ago(days)))
+    assert [row[1] for row in _selected(engine, entered, since=ago(9))] == ["2026-11-23"]
+
+
+def test_everyone_on_a_date(engine: Engine) -> None:
+    fill(engine)
+    on = _audience("everyone", on=[date(2026, 11, 25), date(2026, 12, 24)], where="country = 'DE'")
+    assert _selected(engine, on) == [(name, "2026-11-25", None, date(2026, 11, 25)) for name in ("ANNA", "GUS")]
+    assert _selected(engine, on, NOW + timedelta(days=3)) == []
+
+
+def test_where_narrows_every_preset(engine: Engine) -> None:
+    fill(engine)
+    assert [row[0] for row in _selected(engine, _audience("sleeping", inactive="90d", where="country = 'JP'"))] == ["FUMI"]
+    born = _audience("birthday", where="country = 'US'")
+    assert _selected(engine, born, datetime(2026, 12, 23, 12, tzinfo=UTC)) == []
