@@ -50,9 +50,8 @@ def _count(ask: Ask, at: ColumnElement[datetime], cap: Cap) -> ColumnElement[int
     gone = other.c.state.in_(_GONE)
     if ask.stage is Stage.DISPATCH and ask.message_id is not None:
         ahead = [name for name, priority in priorities.items() if priority < own]
-        own_row = messages.alias()
-        due = select(own_row.c.next_attempt_at).where(own_row.c.id == ask.message_id).scalar_subquery()
-        holder = select(own_row.c.claimed_by).where(own_row.c.id == ask.message_id).scalar_subquery()
+        # The rows that are asked about are those of `messages` themselves.
+        due, holder = messages.c.next_attempt_at, messages.c.claimed_by
         before = or_(other.c.next_attempt_at < due, and_(other.c.next_attempt_at == due, other.c.id < ask.message_id))
         counted = or_(
             gone,
