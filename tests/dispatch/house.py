@@ -207,6 +207,7 @@ def build(
     *,
     settings: Mapping[str, Any] | None = None,
     templates: Mapping[str, str] | None = None,
+    segments: Mapping[str, Any] | None = None,
     **campaigns: Mapping[str, Any],
 ) -> House:
     """Make a shop with the campaigns above, and others given by name."""
@@ -218,5 +219,6 @@ def build(
         campaigns={"wake": WAKE, "care": CARE, "gift": GIFT, **campaigns},
         templates={**TEMPLATES, **(templates or {})},
         settings={**tables, **(settings or {})},
+        segments=segments,
     )
     return House(engine, load_project(root, environ={}), now)
