@@ -25,7 +25,8 @@ def read_receipts(rules: Receipts, request: ReceiptRequest, name: str) -> list[R
     try:
         proven = _proven(rules, request)
     except InputError as error:
-        raise GatewayError(f"gateway {name}: receipts cannot be proven: {error.message}", error.remedy) from None
+        # The message may be told to whoever called; what is missing here is nobody's business but ours.
+        raise GatewayError(f"gateway {name}: receipts cannot be proven at present", str(error)) from None
     if not proven:
         raise GatewayError(
             f"gateway {name}: a receipt came without its proof",
