@@ -206,7 +206,10 @@ class _Check:
     def _step(self, path: KeyPath, step: Step, before: Step | None) -> Iterator[Problem]:
         if step.after > _LONGEST_WAIT:
             yield self.file.problem((*path, "after"), "is longer than two years", "write a shorter time")
-        together = before is not None and not step.after and step.channel is before.channel
+        at = self.campaign.schedule.at
+        together = (
+            before is not None and not step.after and step.channel is before.channel and (step.at or at) == (before.at or at)
+        )
         if together and before is not None and step.only_if is None and before.only_if is None:
             yield self.file.problem(
                 (*path, "after"),
