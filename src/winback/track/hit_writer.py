@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from sqlalchemy import Connection, Row, and_, func, insert, select
 
 from winback.store import InteractionKind, customers, interactions, links, messages, reading, writing
-from winback.track.hits import Hits, classify, mark_bursts
+from winback.track.hits import classify, mark_bursts
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Engine
+    from sqlalchemy import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -179,13 +179,9 @@ def _write(engine: Engine, batch: Sequence[_Found]) -> list[None]:
 
 
 def _mark_recent_bursts(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    addresses = {row["address"] for row in rows if row["kind"] == InteractionKind.CLICK}
+    addresses = {row["address"] for row in rows if row["kind"] == InteractionKind.CLICK and row["address"] is not None}
     if not addresses:
         return
     newest = connection.scalar(select(func.max(interactions.c.id))) or 0
     since = newest - BURST_ROWS - len(rows)
-
-    def recent(hit: Hits) -> ColumnElement[bool]:
-        return and_(hit.c.id > since, hit.c.address.in_(addresses))
-
-    mark_bursts(connection, recent)
+    mark_bursts(connection, and_(interactions.c.id > since, interactions.c.address.in_(addresses)))

@@ -7,18 +7,22 @@ every link of a message, or the links of many messages, within seconds. How soon
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, case, distinct, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, select, update
 
-from winback.store import InteractionClass, InteractionKind, interactions, plus_seconds
-
-#: The table of interactions, under whatever name a query gives it.
-Hits = FromClause
+from winback.store import InteractionClass, InteractionKind, interactions
 
 _CHUNK = 500
+_PAGE = 5_000
+
+_KINDS = (InteractionKind.OPEN.value, InteractionKind.CLICK.value)
 
 _OPEN = frozenset({InteractionKind.OPEN})
 _CLICK = frozenset({InteractionKind.CLICK})
@@ -136,8 +140,8 @@ def classify(kind: InteractionKind | str, user_agent: str | None) -> Interaction
     return next((rule.klass for rule in RULES if kind in rule.kinds and rule.matches(agent)), InteractionClass.HUMAN)
 
 
-#: Hits of one source this close together, in seconds, are looked at together.
-BURST_SECONDS = 5
+#: Hits of one source this close together are looked at together.
+BURST = timedelta(seconds=5)
 
 #: So many different links of one message from one source within that time: a machine.
 BURST_LINKS = 3
@@ -151,78 +155,89 @@ def reclassify(connection: Connection, since: datetime) -> int:
 
     Rows of people who were forgotten have no user agent any more and stay as they are: erasing somebody changes no rate.
     """
-    known = and_(interactions.c.at >= since, interactions.c.user_agent.is_not(None))
-    recent = and_(known, interactions.c.kind.in_([InteractionKind.OPEN.value, InteractionKind.CLICK.value]))
+    recent = and_(interactions.c.at >= since, interactions.c.kind.in_(_KINDS), interactions.c.user_agent.is_not(None))
     before = _classes(connection, recent)
     for kind, agent in connection.execute(select(interactions.c.kind, interactions.c.user_agent).where(recent).distinct()).all():
         klass = classify(kind, agent).value
-        differs = and_(recent, interactions.c.kind == kind, interactions.c.user_agent == agent, interactions.c.klass != klass)
-        connection.execute(update(interactions).where(differs).values(klass=klass))
+        same = and_(interactions.c.kind == kind, interactions.c.user_agent == agent)
+        connection.execute(update(interactions).where(recent, same, interactions.c.klass != klass).values(klass=klass))
     # A burst that had begun just before `since` goes on after it.
-    start = since - timedelta(seconds=BURST_SECONDS)
-    mark_bursts(connection, lambda hit: hit.c.at >= start)
+    mark_bursts(connection, interactions.c.at >= since - BURST)
     after = _classes(connection, recent)
     return sum(1 for row, klass in after.items() if before[row] != klass)
 
 
-def mark_bursts(connection: Connection, recent: Callable[[Hits], ColumnElement[bool]]) -> int:
+def mark_bursts(connection: Connection, recent: ColumnElement[bool]) -> int:
     """Class clicks that came in a burst as a machine's, and the same source's opens around them; return how many changed.
 
-    `recent` restricts which hits are looked at: the last few hundred after each batch, a time when everything is classed anew.
+    `recent` says which hits are looked at: the last few hundred after each batch, a time when everything is classed anew.
     """
-    clicks = _burst_clicks(recent).subquery()
-    opens = _opens_beside(recent)
-    changed = 0
-    # The opens first: while the clicks are being looked up, the table does not change under the query.
-    for chosen in (opens, select(clicks.c.id)):
-        ids = list(connection.scalars(chosen))
-        for start in range(0, len(ids), _CHUNK):
-            part = interactions.c.id.in_(ids[start : start + _CHUNK])
-            differs = and_(part, interactions.c.klass != InteractionClass.MACHINE.value)
-            changed += connection.execute(
-                update(interactions).where(differs).values(klass=InteractionClass.MACHINE.value)
-            ).rowcount
-    return changed
-
-
-def _burst_clicks(recent: Callable[[Hits], ColumnElement[bool]]) -> Select[tuple[int]]:
-    """Select the ids of clicks with enough company: clicks of one source in one campaign, close in time."""
-    hit, other = interactions.alias("hit"), interactions.alias("other")
-    company = and_(
-        other.c.address == hit.c.address, other.c.campaign == hit.c.campaign, other.c.kind == hit.c.kind, _close(other, hit)
+    hits = (
+        select(*(interactions.c[name] for name in _Hit._fields))
+        .where(recent, interactions.c.kind.in_(_KINDS), interactions.c.address.is_not(None))
+        .order_by(interactions.c.address, interactions.c.campaign, interactions.c.at, interactions.c.id)
+        .execution_options(yield_per=_PAGE)
     )
-    links = func.count(distinct(case((other.c.message_id == hit.c.message_id, other.c.link_id))))
-    touched = func.count(distinct(other.c.message_id))
-    return (
-        select(hit.c.id)
-        .join(other, company)
-        .where(hit.c.kind == InteractionKind.CLICK.value, recent(hit), recent(other))
-        .group_by(hit.c.id)
-        .having(or_(links >= BURST_LINKS, touched >= BURST_MESSAGES))
-    )
+    machines: list[int] = []
+    # One walk in the order of time for each source; a query that joins hits with hits grows with the square of a burst.
+    for _, company in groupby((_Hit(*row) for row in connection.execute(hits)), key=lambda hit: (hit.address, hit.campaign)):
+        machines += [hit.id for hit in _of_a_machine(list(company)) if hit.klass != InteractionClass.MACHINE]
+    for start in range(0, len(machines), _CHUNK):
+        part = interactions.c.id.in_(machines[start : start + _CHUNK])
+        connection.execute(update(interactions).where(part).values(klass=InteractionClass.MACHINE.value))
+    return len(machines)
 
 
-def _opens_beside(recent: Callable[[Hits], ColumnElement[bool]]) -> Select[tuple[int]]:
-    """Select the ids of opens by the source of a burst, of the same message at the same time."""
-    opened, click = interactions.alias("opened"), interactions.alias("click")
-    burst = _burst_clicks(recent).subquery()
-    return (
-        select(opened.c.id)
-        .join(
-            click,
-            and_(click.c.message_id == opened.c.message_id, click.c.address == opened.c.address, _close(click, opened)),
-        )
-        .join(burst, burst.c.id == click.c.id)
-        .where(opened.c.kind == InteractionKind.OPEN.value, recent(opened))
-        .distinct()
-    )
+class _Hit(NamedTuple):
+    """What of a hit tells whether it came in a burst."""
+
+    id: int
+    address: str
+    campaign: str
+    kind: str
+    message_id: str
+    link_id: int | None
+    at: datetime
+    klass: str
 
 
-def _close(one: Hits, other: Hits) -> ColumnElement[bool]:
-    return and_(
-        one.c.at >= plus_seconds(other.c.at, literal(-BURST_SECONDS)),
-        one.c.at <= plus_seconds(other.c.at, literal(BURST_SECONDS)),
-    )
+def _of_a_machine(hits: Sequence[_Hit]) -> Iterator[_Hit]:
+    """Yield the clicks of one source in one campaign that have enough company, and the opens of the same message beside them."""
+    moments: dict[str, list[datetime]] = defaultdict(list)
+    for click in _burst([hit for hit in hits if hit.kind == InteractionKind.CLICK]):
+        moments[click.message_id].append(click.at)
+        yield click
+    for opened in hits:
+        if opened.kind == InteractionKind.OPEN and _is_beside(moments[opened.message_id], opened.at):
+            yield opened
+
+
+def _burst(clicks: Sequence[_Hit]) -> Iterator[_Hit]:
+    """Yield the clicks, in order of time, around which there are too many others for a person."""
+    ahead, behind = 0, 0
+    near: Counter[tuple[str, int | None]] = Counter()  # clicks by message and link
+    links: Counter[str] = Counter()  # different links by message
+    for click in clicks:
+        while ahead < len(clicks) and clicks[ahead].at <= click.at + BURST:
+            came = (clicks[ahead].message_id, clicks[ahead].link_id)
+            near[came] += 1
+            links[came[0]] += near[came] == 1
+            ahead += 1
+        while clicks[behind].at < click.at - BURST:
+            left = (clicks[behind].message_id, clicks[behind].link_id)
+            near[left] -= 1
+            links[left[0]] -= near[left] == 0
+            if not links[left[0]]:
+                del links[left[0]]
+            behind += 1
+        if links[click.message_id] >= BURST_LINKS or len(links) >= BURST_MESSAGES:
+            yield click
+
+
+def _is_beside(moments: Sequence[datetime], at: datetime) -> bool:
+    """Say whether one of the moments, in order, is close to another one."""
+    place = bisect_left(moments, at - BURST)
+    return place < len(moments) and moments[place] <= at + BURST
 
 
 def _classes(connection: Connection, recent: ColumnElement[bool]) -> dict[int, str]:

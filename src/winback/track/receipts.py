@@ -47,7 +47,7 @@ async def receive(state: TrackState, gateway_name: str, request: Request) -> Res
     Answer 404 for a gateway that the shop does not have, 403 for a call that is not the provider's, 413 for a body too large, 400
     for what the gateway cannot read, 503 when it should come again.
     """
-    if gateway_name not in state.project.settings.gateways:
+    if gateway_name not in {*state.project.settings.gateways, *state.gateways}:
         raise HTTPException(404, "There is no such gateway.")
     body = await read_body(request, _BODY_LIMIT)
     call = ReceiptRequest(request.method, dict(request.headers), dict(request.query_params), body)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrackState:
-    """The database, the shop's files as they stand now, and the clock; one for each served application."""
+    """The database, the shop's files as they stand now, and the clock; one for each served application.
+
+    `gateways` replace the configured ones by name.
+    """
 
     engine: Engine
     project_provider: Callable[[], Project]
     now: Callable[[], datetime]
+    gateways: Mapping[str, Gateway] = field(default_factory=dict, repr=False)
     hits: HitWriter = field(init=False, repr=False)
-    _gateways: dict[str, tuple[Settings, Gateway]] = field(init=False, repr=False, default_factory=dict)
+    _configured: dict[str, tuple[Settings, Gateway]] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hits", HitWriter(self.engine))
@@ -52,11 +56,13 @@ class TrackState:
         """
         from winback.gateways.registry import configure
 
+        if name in self.gateways:
+            return self.gateways[name]
         project = self.project
-        known = self._gateways.get(name)
+        known = self._configured.get(name)
         if known is None or known[0] is not project.settings:
             made = configure(name, project.settings.gateways.get(name, {}), root=project.root)
-            known = self._gateways[name] = (project.settings, made)
+            known = self._configured[name] = (project.settings, made)
         return known[1]
 
     async def close(self) -> None:
