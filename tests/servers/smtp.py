@@ -185,6 +185,8 @@ class SmtpServer:
                 connected, _ = self._listener.accept()
             except OSError:
                 return
+            # Replies are written one by one; without this the second would wait for the client's delayed acknowledgement.
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
                 self._sockets.add(connected)
                 number = len(self.received)
