@@ -293,12 +293,13 @@ def _dates_at(moment: datetime) -> dict[str, date]:
 @lru_cache(maxsize=64)
 def _dates_at_quarter(quarter: datetime) -> dict[str, date]:
     # Local midnights lie on quarters of an hour everywhere.
-    return {zone: quarter.astimezone(ZoneInfo(zone)).date() for zone in _zones()}
+    return {name: quarter.astimezone(zone).date() for name, zone in _zones().items()}
 
 
 @lru_cache(maxsize=1)
-def _zones() -> tuple[str, ...]:
-    return tuple(sorted(available_timezones()))
+def _zones() -> dict[str, ZoneInfo]:
+    # ZoneInfo itself remembers only the last eight, and reads the others from disk again.
+    return {name: ZoneInfo(name) for name in sorted(available_timezones())}
 
 
 _PRESETS: dict[type[Preset], Any] = {

@@ -39,7 +39,13 @@ def wake_time(moment: datetime, zone: ZoneInfo, quiet: QuietHours | None) -> dat
 @lru_cache(maxsize=64)
 def quiet_zones(minute: datetime, quiet: QuietHours) -> frozenset[str]:
     """Return every zone name in which the quiet hours hold at `minute` (UTC, whole minutes so that it can be cached)."""
-    return frozenset(name for name in available_timezones() if is_quiet(minute.astimezone(ZoneInfo(name)).time(), quiet))
+    return frozenset(name for name, zone in _zones().items() if is_quiet(minute.astimezone(zone).time(), quiet))
+
+
+@lru_cache(maxsize=1)
+def _zones() -> dict[str, ZoneInfo]:
+    # ZoneInfo itself remembers only the last eight, and reads the others from disk again.
+    return {name: ZoneInfo(name) for name in available_timezones()}
 
 
 def awake(ask: Ask) -> ColumnElement[bool] | None:
