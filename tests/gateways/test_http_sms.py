@@ -139,6 +139,35 @@ def test_secrets_are_put_in_as_they_are(server: HttpServer, monkeypatch: pytest.
     assert json.loads(request.body)["key"] == "k{text}y+ü"
 
 
+def test_secrets_stand_inside_of_texts(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMS_KEY", "k<e>&y{text}")
+    monkeypatch.setenv("HOOK_KEY", "hook+key")
+    made = gateway(
+        server,
+        headers={"Authorization": "App {env:SMS_KEY}"},
+        query={"dlr": "https://shop.example/hooks/sms?key={env:HOOK_KEY}&id={message_id}"},
+        body="<sms key='{env:SMS_KEY}' to='{recipient}'>{text}</sms>",
+        content_type="text/xml",
+    )
+    server.rule = lambda request: Answer(400, f"{request.headers['authorization']} {request.query['dlr']}")
+    [outcome] = send(made, sms())
+    [request] = server.requests
+    assert request.headers["authorization"] == "App k<e>&y{text}"
+    assert request.query["dlr"] == f"https://shop.example/hooks/sms?key=hook+key&id={ID}"
+    assert ET.fromstring(request.body).get("key") == "k<e>&y{text}"
+    assert outcome.reply == f"400 App *** https://shop.example/hooks/sms?key=***&id={ID}"
+
+
+@pytest.mark.parametrize("where", ["headers", "query", "json"])
+def test_a_secret_inside_of_a_text_may_be_missing(server: HttpServer, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SMS_KEY", raising=False)
+    options = {"json": {"to": "{recipient}", "text": "{text}"}}
+    options.setdefault(where, {})["X-Key"] = "App {env:SMS_KEY}"
+    missing = "the environment variable SMS_KEY is empty or not set (set it to the secret)"
+    assert send(gateway(server, **options), sms()) == [Retry(missing, whole_gateway=True)]
+    assert gateway(server, **options).check() == [missing]
+
+
 def test_a_secret_comes_from_a_file_of_the_shop(server: HttpServer, tmp_path: Path) -> None:
     from winback.secrets import bind
 

@@ -15,6 +15,7 @@ from winback.gateways.http_sms.options import HttpSmsOptions, Lookup
 from winback.gateways.http_sms.template import (
     Plain,
     Values,
+    environment_in,
     fill,
     fill_body,
     fill_fields,
@@ -49,12 +50,15 @@ class Calls:
         self._form = revealed(options.form)
         self._headers: dict[str, Any] = {**_authentication(options), **revealed(options.headers)}
         self._lookup_query = revealed(options.lookup.query) if options.lookup else {}
-        self._hidden = _hidden(options, self._headers)
+        templates = _templates(options)
+        self._environment = {name: secret.reveal() for name, secret in environment_in(templates).items()}
+        self._hidden = _hidden(templates, self._headers)
 
     def send(self, message: Outgoing) -> Call:
         """Return the call that hands a message over."""
         options = self._options
         values = values_for(message, sender=options.sender, gsm=options.coding.gsm, unicode=options.coding.unicode)
+        values |= self._environment
         content_type, body = self._body(values)
         headers = self._filled_headers(values)
         if content_type and "content-type" not in {name.lower() for name in headers}:
@@ -66,6 +70,7 @@ class Calls:
     def lookup(self, lookup: Lookup, message_id: str) -> Call:
         """Return the call that asks what became of a message."""
         values = values_for(Outgoing(message_id, "sms", recipient="", sender=""), sender="", gsm="", unicode="")
+        values |= self._environment
         return Call("GET", _address(lookup.url, self._lookup_query, values), self._filled_headers(values))
 
     def without_secrets(self, reply: Reply) -> Reply:
@@ -103,11 +108,17 @@ def _address(url: str, query: Mapping[str, Any], values: Values) -> str:
     return fill_url(url, values) + (f"?{parameters}" if parameters else "")
 
 
-def _hidden(options: HttpSmsOptions, headers: Mapping[str, Any]) -> list[bytes]:
+def _templates(options: HttpSmsOptions) -> list[Any]:
+    """Return everything of the options that is filled in, or is a secret of the calls."""
+    lookup = [options.lookup.url, options.lookup.query] if options.lookup else []
+    request = [options.url, options.query, options.json_body, options.form, options.body, options.headers]
+    return [*request, *lookup, options.password, options.bearer]
+
+
+def _hidden(templates: list[Any], headers: Mapping[str, Any]) -> list[bytes]:
     """Return our secrets in every spelling in which an answer may repeat them, the longest first."""
-    tables = [options.query, options.json_body, options.form, options.headers, options.lookup and options.lookup.query]
-    found = {secret.reveal() for secret in secrets_in([*tables, options.password, options.bearer])}
-    found |= {str(value).partition(" ")[2] for name, value in headers.items() if name == "Authorization"}
+    found = {secret.reveal() for secret in secrets_in(templates)}
+    found |= {str(value).partition(" ")[2] for name, value in headers.items() if isinstance(value, Plain)}
     spelt = {
         text
         for secret in found

@@ -27,7 +27,10 @@ PLACEHOLDERS = {
     "segments": "how many parts the message takes",
 }
 
-_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+#: A secret inside a text: `{env:NAME}` is what the environment variable holds.
+ENVIRONMENT = "env:"
+
+_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*|env:[A-Za-z_][A-Za-z0-9_]*)\}")
 
 #: XML 1.0 (section 2.2) has no place for these characters, escaped or not.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -55,7 +58,7 @@ def values_for(message: Outgoing, *, sender: str | None, gsm: str | int, unicode
 def checked(template: str, allowed: Mapping[str, str] = PLACEHOLDERS) -> str:
     """Return a template; refuse one with a placeholder that does not exist."""
     for name in _PLACEHOLDER.findall(template):
-        if name not in allowed:
+        if name not in allowed and not (name.startswith(ENVIRONMENT) and allowed is PLACEHOLDERS):
             near = get_close_matches(name, allowed, 1)
             known = ", ".join(f"{{{each}}}" for each in allowed)
             raise refused(
@@ -77,15 +80,23 @@ def names_in(tree: Any) -> Iterator[str]:
 
 
 def secrets_in(tree: Any) -> Iterator[Secret]:
-    """Yield the secrets anywhere in a table."""
+    """Yield the secrets anywhere in a table, those inside of texts too."""
     if isinstance(tree, Secret):
         yield tree
+    elif isinstance(tree, str):
+        yield from environment_in(tree).values()
     elif isinstance(tree, Mapping):
         for each in tree.values():
             yield from secrets_in(each)
     elif isinstance(tree, list):
         for each in tree:
             yield from secrets_in(each)
+
+
+def environment_in(tree: Any) -> dict[str, Secret]:
+    """Return the secrets of the placeholders `{env:NAME}` anywhere in a tree, by their placeholder."""
+    names = {name for name in names_in(tree) if name.startswith(ENVIRONMENT)}
+    return {name: Secret.from_env(name.removeprefix(ENVIRONMENT)) for name in names}
 
 
 def revealed(tree: Any) -> Any:
