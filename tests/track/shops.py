@@ -63,7 +63,7 @@ class Shop:
 
     def call(self, method: str, path: str, *, caller: str = CALLER, agent: str = BROWSER, **given: Any) -> httpx.Response:
         """Make one call; no cookie is ever sent, no redirect followed."""
-        headers = {"user-agent": agent, **given.pop("headers", {})}
+        headers = {"user-agent": agent.encode("latin-1"), **given.pop("headers", {})}
         return self.run(lambda web: web.request(method, path, headers=headers, **given), caller)
 
     def api(self, method: str, path: str, **given: Any) -> httpx.Response:
@@ -114,4 +114,6 @@ def make_project(folder: Path, **settings: Mapping[str, Any]) -> Project:
         "thanks": campaign(purpose="service", audience={"preset": "after_order", "delay": "1d"}, measure={"window": "5d"}),
         "lesson": campaign(measure={"window": "10d", "conversion": "event:webinar_attended"}),
     }
-    return load_project(write_shop(folder, campaigns=files, settings={"web": web, "shop": shop, **settings}))
+    return load_project(
+        write_shop(folder, campaigns=files, settings={"web": web, "shop": shop, "limits": {"email": []}, **settings})
+    )

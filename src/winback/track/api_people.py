@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, and_, func, or_, select
 
 from winback.clock import local_instant
 from winback.importers.values import exponent
+from winback.ledger.forgetting import forget_customer
 from winback.store import (
     Channel,
     Purpose,
@@ -25,7 +26,7 @@ from winback.store import (
     writing,
 )
 from winback.store.consent import record_consent
-from winback.store.erasure import erase_customer, erased_id
+from winback.store.erasure import erased_id
 from winback.track.api_models import (
     CampaignAnswer,
     ConsentAnswer,
@@ -86,7 +87,7 @@ def erase(state: TrackState, external_id: str) -> bool | None:
     with writing(state.engine) as connection:
         person = _find(connection, external_id, lock=True)
         if person is not None:
-            erase_customer(connection, person.id, now=state.now(), key=key, source=SOURCE)
+            forget_customer(connection, person.id, now=state.now(), key=key, source=SOURCE, worker=SOURCE)
             return True
         gone = select(customers.c.id).where(customers.c.external_id == erased_id(external_id, key))
         return True if connection.execute(gone).first() is not None else None

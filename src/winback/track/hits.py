@@ -31,9 +31,9 @@ _BOTH = _OPEN | _CLICK
 #: Put before the user agent of a hit made with HEAD, so that the raw row says so.
 HEAD = "HEAD "
 
-#: Names that programs give themselves. Chat programs and social networks fetch a link to show a preview of it.
+#: Names that programs give themselves. Chat programs and social networks fetch a link for a preview of it. CUBOT makes phones.
 _PROGRAMS = re.compile(
-    r"bot\b|bots\b|crawl|spider|slurp|scan(?:ner)?\b|preview|monitor|fetch(?:er)?\b|headless|phantomjs|selenium|puppeteer|playwright"
+    r"(?<!cu)bots?\b|crawl|spider|slurp|scan(?:ner)?\b|preview|monitor|fetch(?:er)?\b|headless|phantomjs|selenium|puppeteer|playwright"
     r"|facebookexternalhit|whatsapp/|skypeuripreview|google-safety|googleother|feedburner|archiver",
     re.IGNORECASE,
 )
