@@ -118,7 +118,12 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], output: O
 
 def show_json(value: Any) -> None:
     """Print a value as JSON; moments and dates become ISO 8601 texts."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+    typer.echo(as_json(value))
+
+
+def as_json(value: Any) -> str:
+    """Return a value as JSON; moments and dates become ISO 8601 texts."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
 
 
 def _show_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], title: str | None) -> None:

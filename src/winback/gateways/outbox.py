@@ -122,6 +122,18 @@ def read_outbox(folder: Path, limit: int = 100) -> list[OutboxMessage]:
     return [_read(file) for file in files[:limit]]
 
 
+def remove_from_outbox(folder: Path, message_ids: Iterable[str]) -> int:
+    """Remove what an outbox folder has of these messages; return of how many. Raise OSError for files that cannot be removed."""
+    removed = 0
+    for message_id in message_ids:
+        # Through UUID, so that an id from elsewhere names no other file.
+        files = [file for end in ("eml", "json") for file in folder.glob(f"*/{UUID(message_id)}.{end}")]
+        for file in files:
+            file.unlink(missing_ok=True)
+        removed += bool(files)
+    return removed
+
+
 def _read(file: Path) -> OutboxMessage:
     about: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     eml = file.with_suffix(".eml")

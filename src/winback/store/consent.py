@@ -21,7 +21,7 @@ def record_consent(  # noqa: PLR0917 - reads in the order of a consent: who, on 
     source: str,
     wording: str | None = None,
 ) -> None:
-    """Append a yes or a no to the log; the newest entry (by `at`, then by order of writing) becomes the customer's consent in force."""
+    """Append a yes or a no to the log; the newest entry (by `at`, then by order of writing) becomes the consent in force."""
     channel, purpose = Channel(channel), Purpose(purpose)
     connection.execute(
         insert(consents).values(

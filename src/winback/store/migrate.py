@@ -91,7 +91,7 @@ def _is_current(connection: Connection) -> bool:
         return bool(version == newest_version())
     if re.fullmatch(r"\d{4}", version) and version > newest_version():
         raise StoreError(
-            f"{database_name(connection.engine)} is of a newer winback: its schema is {version}, this one knows {newest_version()}",
+            f"{database_name(connection.engine)} is of a newer winback: its schema is {version}, known is {newest_version()}",
             "install the winback that wrote it, or a newer one; nothing was changed",
         )
     raise StoreError(
