@@ -93,6 +93,17 @@ def leave_removed_steps(connection: Connection, campaign: Campaign) -> int:
 def _due(connection: Connection, project: Project, campaign: Campaign, step: Step, now: datetime) -> Iterator[AnyRow]:
     """Yield the enrollments that wait for `step`, each with the first rule it fails and the channel to use."""
     due_at = enrollments.c.due_at
+    # A condition on what the person does meanwhile can only be answered when the time has come.
+    horizon = now if step.only_if else now + HORIZON
+    waiting = (
+        enrollments.c.campaign == campaign.name,
+        enrollments.c.state == EnrollmentState.ACTIVE,
+        enrollments.c.step == step.name,
+        due_at <= horizon,
+    )
+    # Most passes find nobody at most steps, and to write down all rules takes longer than to look.
+    if connection.scalar(select(enrollments.c.id).where(*waiting).limit(1)) is None:
+        return
     moment = literal(now, UtcDateTime())
     ask = Ask(
         project=project,
@@ -107,8 +118,6 @@ def _due(connection: Connection, project: Project, campaign: Campaign, step: Ste
         valid_until=plus_seconds(due_at, literal(campaign.schedule.late.total_seconds())),
     )
     failure, channel = with_fallback(ask, first_failure(ask))
-    # A condition on what the person does meanwhile can only be answered when the time has come.
-    horizon = now if step.only_if else now + HORIZON
     yield from connection.execute(
         select(
             enrollments.c.id,
@@ -125,12 +134,7 @@ def _due(connection: Connection, project: Project, campaign: Campaign, step: Ste
             channel.label("channel"),
         )
         .join(customers, customers.c.id == enrollments.c.customer_id)
-        .where(
-            enrollments.c.campaign == campaign.name,
-            enrollments.c.state == EnrollmentState.ACTIVE,
-            enrollments.c.step == step.name,
-            due_at <= horizon,
-        )
+        .where(*waiting)
         .order_by(due_at, enrollments.c.id)
     )
 
