@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -21,8 +21,9 @@ from winback.gateways.smtp.options import SmtpOptions
 from winback.gateways.smtp.replies import Reply
 from winback.gateways.smtp.verdicts import Phase, judge
 
-#: How long to wait for one of a server's addresses before its next one is tried as well (RFC 8305 section 5).
-_NEXT_ADDRESS = 0.25
+#: Seconds to wait for one of a server's addresses before its next one is tried: a network whose IPv6 leads nowhere is common.
+#: The address that worked is tried first the next time.
+_NEXT_ADDRESS = 3.0
 
 _MODES = 'tls = "implicit" is for port 465, "starttls" for 587, "none" for 25'
 
@@ -50,6 +51,7 @@ class Opener:
         self._root = root
         self._context: ssl.SSLContext | None = None
         self._where = f"{options.host}:{options.real_port}"
+        self._last_address: object = None
 
     async def open(self, record: Record | None = None) -> tuple[Line, Capabilities]:
         """Return a line that waits for MAIL, and what the server can do. Raise CannotOpen."""
@@ -78,26 +80,48 @@ class Opener:
         options = self._options
         limit = options.timeouts.connect
         encryption = self._tls() if options.tls == "implicit" else None
-        host = options.host
+        host = options.host if encryption else None
         try:
             with self._no_longer_than(limit, "does not answer", "look at host and port, and whether a firewall is in between"):
                 async with asyncio.timeout(limit.total_seconds()):
+                    reached = await self._reach()
                     await asyncio.get_running_loop().create_connection(
-                        lambda: line,
-                        host,
-                        options.real_port,
-                        ssl=encryption,
-                        server_hostname=host if encryption else None,
-                        happy_eyeballs_delay=_NEXT_ADDRESS,
+                        lambda: line, sock=reached, ssl=encryption, server_hostname=host
                     )
         except socket.gaierror:
-            raise CannotOpen(f"there is no server named {host}", "correct host, or look at this machine's DNS") from None
+            raise CannotOpen(f"there is no server named {options.host}", "correct host, or look at this machine's DNS") from None
         except ssl.SSLError as error:
             raise self._tls_trouble(error) from None
         except OSError as error:
             if encryption and isinstance(error, ConnectionError) and error.errno is None:
                 raise self._tls_trouble(error) from None
             raise CannotOpen(f"{self._where} cannot be reached: {_words(error)}", _remedy(error)) from None
+
+    async def _reach(self) -> socket.socket:
+        """Return a socket connected to the first of the server's addresses that answers.
+
+        asyncio can try several at once, but loses a socket when it is interrupted (`asyncio.staggered`).
+        """
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(self._options.host, self._options.real_port, type=socket.SOCK_STREAM)
+        found.sort(key=lambda each: each[4] != self._last_address)
+        trouble: OSError = OSError("it has no address")
+        for place, (family, kind, protocol, _, address) in enumerate(found):
+            reached = socket.socket(family, kind, protocol)
+            reached.setblocking(False)
+            try:
+                async with asyncio.timeout(_NEXT_ADDRESS if place < len(found) - 1 else None):
+                    await loop.sock_connect(reached, address)
+            except OSError as error:
+                reached.close()
+                trouble = error
+            except BaseException:
+                reached.close()
+                raise
+            else:
+                self._last_address = address
+                return reached
+        raise trouble
 
     async def _greet(self, line: Line) -> None:
         limit = self._options.timeouts.greeting
@@ -256,13 +280,12 @@ def _redacted(words: bytes) -> str:
 def _words(error: Exception) -> str:
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.replace("_", " ").lower()
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower() if error.errno else error.strerror
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno).lower()
     return str(error).lower() or type(error).__name__
 
 
 def _remedy(error: OSError) -> str:
-    # With several addresses asyncio folds their errors into one text.
-    if isinstance(error, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(error):
+    if isinstance(error, ConnectionRefusedError):
         return f"nothing listens there; look at host and port: {_MODES}"
     return "look at host and port, and at this machine's network"

@@ -126,7 +126,7 @@ class SmtpSender(Sender):
             task.cancel()
         for connection in self._connections.difference(self._idle):
             connection.line.abort()
-        self._loop.run_until_complete(asyncio.wait(self._opening) if self._opening else asyncio.sleep(0))
+        self._loop.run_until_complete(_ended(list(self._opening)))
         self._pending.clear()
 
     async def _watch(self) -> None:
@@ -305,6 +305,14 @@ class SmtpSender(Sender):
         """Raise an error of this program's own to the caller."""
         self._crash = error
         self._wake()
+
+
+async def _ended(tasks: list[asyncio.Task[_Opened]]) -> None:
+    """Wait for cancelled tasks, and for what asyncio closes in its next rounds."""
+    if tasks:
+        await asyncio.wait(tasks)
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 async def _hung_up(connections: Iterable[Connection]) -> None:
