@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Table, insert, select
 
 from tests.project.builder import campaign, email_step, write_shop
 from tests.rows import add_customer, add_order
@@ -17,6 +18,7 @@ from winback.store import (
     InteractionClass,
     InteractionKind,
     MessageState,
+    customers,
     enrollments,
     events,
     interactions,
@@ -147,16 +149,57 @@ class World:
         row = {"external_id": f"E{self._number()}", "customer_id": customer, "name": name, "at": at, "properties": {}}
         self.connection.execute(insert(events).values(row))
 
-    def crowd(
-        self, count: int, ordering: int, at: datetime, *, minor: int = 2000, orders_at: datetime | None = None, **columns: Any
-    ) -> None:
+    def crowd(self, count: int, ordering: int, at: datetime, *, minor: int = 2000, **columns: Any) -> None:
         """Write many people who came in at one moment, the first of whom ordered a day later."""
-        for number in range(count):
-            customer, _ = self.reach(at, **columns)
-            if number < ordering:
-                row = {"external_id": f"O{self._number()}", "customer_id": customer, "placed_at": orders_at or at + _DAY}
-                rest = {"status": "paid", "total_minor": minor, "currency": "USD", "attributes": {}, "updated_at": at}
-                self.connection.execute(insert(orders).values(**row, **rest))
+        first = self._numbers
+        self._numbers += count
+        names = [f"crowd {number}" for number in range(first, first + count)]
+        person = {"local_zone": "Europe/Berlin", "attributes": {}, "created_at": at, "updated_at": at}
+        people = self._insert(customers, [{"external_id": name, **person} for name in names])
+        enrolled = {
+            "campaign": "wake",
+            "anchor_at": at - 90 * _DAY,
+            "zone": "Europe/Berlin",
+            "variant": "",
+            "held_out": False,
+            "state": "active",
+            "enrolled_at": at,
+            **columns,
+        }
+        into = self._insert(enrollments, [{"customer_id": person, "occasion": "crowd", **enrolled} for person in people])
+        state = MessageState.HELD_OUT if enrolled["held_out"] else MessageState.SENT
+        message = {
+            "campaign": enrolled["campaign"],
+            "step": "hello",
+            "channel": "email",
+            "purpose": "marketing",
+            "state": state,
+            "variant": enrolled["variant"],
+            "planned_at": at,
+            "due_at": at,
+            "due_on": at.date(),
+            "next_attempt_at": at,
+            "valid_until": at + _DAY,
+            "sent_at": None if enrolled["held_out"] else at,
+            "definition_hash": "x",
+        }
+        pairs = zip(people, into, strict=True)
+        rows = [{"id": str(uuid4()), "customer_id": person, "enrollment_id": each, **message} for person, each in pairs]
+        self.connection.execute(insert(messages), rows)
+        order = {
+            "placed_at": at + _DAY,
+            "status": "paid",
+            "total_minor": minor,
+            "currency": "USD",
+            "attributes": {},
+            "updated_at": at,
+        }
+        bought = [{"external_id": f"order of {person}", "customer_id": person, **order} for person in people[:ordering]]
+        if bought:
+            self.connection.execute(insert(orders), bought)
+
+    def _insert(self, table: Table, rows: list[dict[str, Any]]) -> list[int]:
+        return list(self.connection.scalars(insert(table).returning(table.c.id, sort_by_parameter_order=True), rows))
 
     def attribute(self) -> None:
         """Attribute the orders to messages, as the scheduler does."""

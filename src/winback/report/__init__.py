@@ -1,7 +1,7 @@
 """What campaigns did and what they earned, with every rate's denominator and no number that cannot be said."""
 
 from winback.report.build import build_report
-from winback.report.export import to_json, to_rows
+from winback.report.export import ROW_KEYS, to_json, to_rows
 from winback.report.html import to_html
 from winback.report.model import (
     CampaignReport,
@@ -19,6 +19,7 @@ from winback.report.model import (
 )
 
 __all__ = [
+    "ROW_KEYS",
     "CampaignReport",
     "Comparison",
     "Day",

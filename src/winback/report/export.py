@@ -50,6 +50,19 @@ def _derived(value: Any) -> dict[str, Any]:
     return {}
 
 
+#: Counts of a funnel that a row has, in their order.
+_COUNTS = (
+    *("planned", "sent", "delivered", "bounced", "failed", "uncertain", "cancelled", "waiting", "held_out"),
+    *("arrived", "arrived_email", "opened", "opened_by_machines", "clicked", "converted", "orders", "unsubscribed"),
+)
+
+#: Rates that a row has, and what they are called there.
+_RATES = {"opened": "open_rate", "clicked": "click_rate", "converted": "conversion_rate", "unsubscribed": "unsubscribe_rate"}
+
+#: What a row has.
+ROW_KEYS = ("campaign", "step", "channel", *_COUNTS, "skipped", *_RATES.values(), "revenue", "skip_reasons")
+
+
 def _rows(campaign: CampaignReport) -> Iterator[dict[str, Any]]:
     for funnel in (campaign.total, *campaign.steps):
         rates = funnel.rates()
@@ -57,28 +70,9 @@ def _rows(campaign: CampaignReport) -> Iterator[dict[str, Any]]:
             "campaign": campaign.name,
             "step": funnel.step,
             "channel": funnel.channel,
-            "planned": funnel.planned,
-            "sent": funnel.sent,
-            "delivered": funnel.delivered,
-            "bounced": funnel.bounced,
-            "failed": funnel.failed,
-            "uncertain": funnel.uncertain,
+            **{name: getattr(funnel, name) for name in _COUNTS},
             "skipped": sum(funnel.skipped.values()),
-            "cancelled": funnel.cancelled,
-            "waiting": funnel.waiting,
-            "held_out": funnel.held_out,
-            "arrived": funnel.arrived,
-            "arrived_email": funnel.arrived_email,
-            "opened": funnel.opened,
-            "opened_by_machines": funnel.opened_by_machines,
-            "clicked": funnel.clicked,
-            "converted": funnel.converted,
-            "orders": funnel.orders,
-            "unsubscribed": funnel.unsubscribed,
-            "open_rate": rates["opened"].value,
-            "click_rate": rates["clicked"].value,
-            "conversion_rate": rates["converted"].value,
-            "unsubscribe_rate": rates["unsubscribed"].value,
+            **{key: rates[name].value for name, key in _RATES.items()},
             "revenue": " ".join(f"{amount.minor} {amount.currency}" for amount in funnel.revenue),
             "skip_reasons": " ".join(f"{reason}={count}" for reason, count in funnel.skipped.items()),
         }

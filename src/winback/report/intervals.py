@@ -57,12 +57,8 @@ class Interval:
         return self.low > 0 or self.high < 0
 
 
-def difference_of_shares(count: int, of: int, other_count: int, other_of: int, alpha: float = ALPHA) -> Interval:
-    """Return share minus other share with the hybrid score interval (R. G. Newcombe, Statistics in Medicine 17, 1998, method 10).
-
-    Its `z` is the multiplier of the confidence sequence. Both groups must have people in them.
-    """
-    z = multiplier(effective(of, other_of), alpha)
+def newcombe(count: int, of: int, other_count: int, other_of: int, z: float) -> Interval:
+    """Return share minus other share, with the hybrid score interval (R. G. Newcombe, Statistics in Medicine 17, 1998, no. 10)."""
     share, other = count / of, other_count / other_of
     low, high = wilson(count, of, z)
     other_low, other_high = wilson(other_count, other_of, z)
@@ -72,6 +68,11 @@ def difference_of_shares(count: int, of: int, other_count: int, other_of: int, a
         difference - sqrt((share - low) ** 2 + (other_high - other) ** 2),
         difference + sqrt((high - share) ** 2 + (other - other_low) ** 2),
     )
+
+
+def difference_of_shares(count: int, of: int, other_count: int, other_of: int, alpha: float = ALPHA) -> Interval:
+    """Return share minus other share, with the multiplier of the confidence sequence. Both groups must have people in them."""
+    return newcombe(count, of, other_count, other_of, multiplier(effective(of, other_of), alpha))
 
 
 def difference_of_means(one: Moments, other: Moments, alpha: float = ALPHA) -> Interval:

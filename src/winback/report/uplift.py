@@ -18,11 +18,7 @@ from winback.report.intervals import ALPHA, Interval, difference_of_means, diffe
 from winback.report.model import Comparison, Gain, Verdict
 from winback.report.printing import Printer
 from winback.report.sides import HELD_OUT, TREATED, Period, Side, bounds, by_arm, by_holdout, gather, period, starts
-from winback.report.verdicts import Outlook, Question, in_words
-
-#: Below these nothing is said, whatever the numbers: so many people on each side, so many of both together who converted.
-FEWEST_PEOPLE = 30
-FEWEST_CONVERTED = 10
+from winback.report.verdicts import Outlook, Question, in_words, too_few
 
 #: The arm that gets the steps as they stand.
 BASE_ARM = "a"
@@ -141,7 +137,6 @@ class _Pair:
 def judge(converted: int, people: int, other_converted: int, other_people: int, alpha: float = ALPHA) -> tuple[Verdict, Interval]:
     """Return what two counts let us say, at any time and however often it is asked; both sides must have people on them."""
     interval = difference_of_shares(converted, people, other_converted, other_people, alpha)
-    too_few = min(people, other_people) < FEWEST_PEOPLE or converted + other_converted < FEWEST_CONVERTED
-    if too_few or not interval.tells:
+    if too_few(people, other_people, converted + other_converted) or not interval.tells:
         return Verdict.TOO_SMALL, interval
     return (Verdict.MORE if interval.difference > 0 else Verdict.FEWER), interval

@@ -11,9 +11,18 @@ from winback.report.model import Comparison, Gain, Group, Revenue, Verdict
 from winback.report.printing import Printer, plural
 from winback.report.words import did
 
+#: Below these nothing is said, whatever the numbers: so many people on each side, so many of both together who converted.
+FEWEST_PEOPLE = 30
+FEWEST_CONVERTED = 10
+
 #: Weeks up to this are said as weeks, more as months.
 _MOST_WEEKS = 13
 _WEEKS_IN_A_MONTH = 52 / 12
+
+
+def too_few(people: int, other_people: int, converted: int) -> bool:
+    """Say whether the groups are too small for any verdict; `converted` is of both together."""
+    return min(people, other_people) < FEWEST_PEOPLE or converted < FEWEST_CONVERTED
 
 
 class Outlook(StrEnum):
@@ -51,7 +60,9 @@ def _sentences(comparison: Comparison, question: Question, outlook: Outlook) -> 
     yield _headline(comparison, question)
     yield _shares(comparison, question)
     if comparison.verdict is Verdict.TOO_SMALL:
-        yield "Luck alone can make such a difference."
+        one, other = comparison.group, comparison.against
+        few = too_few(one.people, other.people, one.converted + other.converted)
+        yield "These are too few to go by." if few else "Luck alone can make such a difference."
         yield _when(comparison, outlook)
         return
     if not question.arms:
