@@ -16,7 +16,7 @@ from winback.compose import Money, Recipient
 from winback.compose.coupons import coupon_code
 from winback.errors import InputError
 from winback.project import Campaign, Project, Step
-from winback.store import Channel, customers, enrollments, order_lines, orders, score_states
+from winback.store import VOID_STATUSES, Channel, customers, enrollments, order_lines, orders, score_states
 
 #: Values in one IN list; SQLite binds at most 32 766 at once.
 _BATCH = 500
@@ -52,7 +52,8 @@ def recipient_for_preview(  # noqa: PLR0917 - reads in the order of a question: 
     """Return a customer as one step would address them now, whether or not they are in the campaign.
 
     The message id is in no ledger, so no link of the preview does anything. A campaign about orders shows the order of the
-    customer's newest enrollment, else their newest order. Raise InputError for an unknown customer.
+    customer's newest enrollment, else their newest order, one that counts if there is any.
+    Raise InputError for an unknown customer.
     """
     customer_id = connection.scalar(select(customers.c.id).where(customers.c.external_id == external_id))
     if customer_id is None:
@@ -80,7 +81,7 @@ def _newest_order(connection: Connection, campaign: Campaign, customer_id: int) 
     newest = (
         select(orders.c.id)
         .where(orders.c.customer_id == customer_id)
-        .order_by(orders.c.placed_at.desc(), orders.c.id.desc())
+        .order_by(orders.c.status.in_(VOID_STATUSES), orders.c.placed_at.desc(), orders.c.id.desc())
         .limit(1)
     )
     return connection.scalar(enrolled) or connection.scalar(newest)
