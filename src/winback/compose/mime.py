@@ -75,7 +75,7 @@ def build(letter: Letter) -> bytes:
     return b"".join(
         (
             head,
-            f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n\r\n'.encode(),
+            f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"\r\n\r\n'.encode(),
             *(edge, b"\r\n", text, b"\r\n"),
             *(edge, b"\r\n", _part("text/html", letter.html), b"\r\n"),
             *(edge, b"--\r\n"),
@@ -94,13 +94,22 @@ def _part(kind: str, content: str) -> bytes:
     raw = normalised.replace("\n", "\r\n").encode("utf-8")
     escapes = len(raw) - len(raw.translate(None, _NEEDS_ESCAPE))
     if 2 * escapes < len(raw) / 3:
-        encoding, body = "quoted-printable", binascii.b2a_qp(raw, quotetabs=False, istext=True)
+        encoding, body = "quoted-printable", _quoted_printable(raw)
     else:
         encoding, body = "base64", _base64_lines(raw)
     return f'Content-Type: {kind}; charset="utf-8"\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n'.encode() + body
 
 
 _NEEDS_ESCAPE = bytes([*range(9), 11, 12, *range(14, 32), ord("="), *range(127, 256)])
+
+
+def _quoted_printable(raw: bytes) -> bytes:
+    body = binascii.b2a_qp(raw, quotetabs=False, istext=True)
+    # A space at the end of a full line is written =20 past the limit (RFC 2045 section 6.7, rule 5): break before it.
+    return _LONG_TAIL.sub(rb"\1=\r\n\2", body) if b"=20\r\n" in body or b"=09\r\n" in body else body
+
+
+_LONG_TAIL = re.compile(rb"^([^\r\n]{74,76})(=20|=09)(?=\r$)", re.MULTILINE)
 
 
 def _base64_lines(raw: bytes) -> bytes:

@@ -20,6 +20,9 @@ _HIDDEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden|m
 _INVISIBLE = re.compile("[\u00ad\u034f\u200b\u200c\u2007\ufeff]")
 _SPACE = re.compile(r"[ \t\r\n\f\xa0\u202f]+")
 _EMPTY_LINES = re.compile(r"\n{3,}")
+#: Marks where a line has to begin: two blocks side by side are two lines, with no empty one between them.
+_NEW_LINE = "\v"
+_NEW_LINES = re.compile(r"\v(?:[ \t]*\v)*")
 _DIVIDER = "-" * 40
 _LINKED = ("http:", "https:", "mailto:", "tel:", "sms:")
 
@@ -34,7 +37,8 @@ def text_from_html(html: str) -> str:
         return ""
     pieces: list[str] = []
     _walk(body, pieces)
-    lines = (_SPACE.sub(" ", line).strip() for line in _INVISIBLE.sub("", "".join(pieces)).split("\n"))
+    text = _NEW_LINES.sub("\n", _INVISIBLE.sub("", "".join(pieces)))
+    lines = (_SPACE.sub(" ", line).strip() for line in text.split("\n"))
     return _EMPTY_LINES.sub("\n\n", "\n".join(lines)).strip()
 
 
@@ -57,7 +61,7 @@ def _element(node: LexborNode, tag: str, pieces: list[str]) -> None:
     elif tag == "a":
         pieces.append(_link(node))
     elif tag in _PARAGRAPHS or tag in _LINES:
-        gap = "\n\n" if tag in _PARAGRAPHS and not _is_layout(node, tag) else "\n"
+        gap = "\n\n" if tag in _PARAGRAPHS and not _is_layout(node, tag) else _NEW_LINE
         pieces.append(gap + ("- " if tag == "li" else ""))
         _walk(node, pieces)
         pieces.append(gap)
