@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from winback.cli.base import AtOption, Column, Output, OutputOption, ShopOption, moment, open_shop, say, show, show_json
+from winback.errors import InputError
 
 if TYPE_CHECKING:
     from winback.plan import Explanation, Preview, Send
@@ -205,6 +206,43 @@ def _write_people(file: Path, seen: Preview) -> int:
             writer.writerow([person.customer, person.occasion, person.chosen, person.reason or "", person.held_out])
             count += 1
     return count
+
+
+def _write_html(file: Path, seen: Preview, customer: str | None) -> None:
+    """Render the first message into a file, its links as they were written: nothing in it acts on anybody."""
+    from dataclasses import replace
+
+    from winback.compose import Composer
+    from winback.dispatch.recipients import recipient_for_preview
+    from winback.store import Channel
+
+    send = next((send for send in seen.sends(_LOOKED_AT, customer=customer) if not send.held_out), None)
+    if send is None:
+        whom = f" for {customer}" if customer else ""
+        raise InputError(f"there is no message{whom} to render", "winback explain says why; --at shows another day")
+    settings = seen.project.settings
+    untracked = settings.tracking.model_copy(update={"opens": False, "clicks": False})
+    project = replace(seen.project, settings=settings.model_copy(update={"tracking": untracked}))
+    step, channel = seen.campaign.step(send.step), Channel(send.channel)
+    recipient = recipient_for_preview(seen.connection, project, seen.campaign, step, send.customer, channel, seen.now)
+    composed = Composer(project).compose(
+        seen.campaign, step, recipient, variant=send.variant, now=seen.now, link_ids=lambda targets: [0] * len(targets)
+    )
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(composed.html or _as_page(composed.text), encoding="utf-8")
+    about = f", {composed.subject!r}" if composed.subject else ""
+    say(f"{send.step} for {send.customer} by {send.channel}{about}: {file}")
+
+
+#: The holdout gets nothing; among so many messages there is one that goes.
+_LOOKED_AT = 200
+
+
+def _as_page(text: str) -> str:
+    """Return a text message as a page."""
+    from html import escape
+
+    return f'<!doctype html>\n<meta charset="utf-8">\n<pre style="white-space: pre-wrap">{escape(text)}</pre>\n'
 
 
 def _show_explanation(answer: Explanation, rows: list[dict[str, Any]], zone: ZoneInfo) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from winback.compose import Composed, Composer, LinkTarget, Recipient, sample_re
 from winback.compose.samples import Sample, samples_for
 from winback.compose.tokens import read as read_token
 from winback.dispatch.recipients import recipient_for_preview
-from winback.errors import InputError, TokenError
+from winback.errors import TokenError
 from winback.plan.variants import BASE_ARM
 from winback.project import Campaign, Project, Step
 from winback.store import Channel, customers, enrollments
@@ -98,4 +98,7 @@ def _recipient(connection: Connection, project: Project, ask: Ask, now: datetime
     made_up = sample_recipient(project, ask.campaign, ask.step, sample=ask.sample, channel=ask.channel)
     if not ask.person:
         return made_up, ""
-    raise InputError(f"there is no customer {ask.person!r}", "type the id of one of your customers, or nothing for a made-up one")
+    real = recipient_for_preview(connection, project, ask.campaign, ask.step, ask.person, ask.channel, now)
+    name = " ".join(part for part in (real.customer["first_name"], real.customer["last_name"]) if part)
+    # Somebody without an address on this channel can be looked at all the same.
+    return replace(real, message_id=made_up.message_id, address=real.address or made_up.address), name or ask.person
