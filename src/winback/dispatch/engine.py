@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from winback.dispatch import pauses
 from winback.dispatch.feed import Feed
 from winback.dispatch.journal import Journal
-from winback.dispatch.outcomes import Skip, ask_again, give_back, record, skip
+from winback.dispatch.outcomes import Skip, ask_again, give_back, impersonal, record, skip
 from winback.dispatch.preparing import Preparer
 from winback.dispatch.result import DispatchResult
 from winback.dispatch.routes import Route, routes
@@ -234,7 +234,7 @@ class _Dispatcher:
     def _trouble(self, way: _Way, feed: Feed, failure: BaseException | None) -> str | None:
         """Return why the gateway cannot be used at present, None when it can."""
         if feed.trouble is not None:
-            return feed.trouble.reason
+            return impersonal(feed.trouble.reason)
         if feed.error is not None or isinstance(failure, KeyboardInterrupt | SystemExit):
             return None  # not the gateway's
         if failure is not None:

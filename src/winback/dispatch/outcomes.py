@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,12 @@ from winback.store.consent import suppress
 
 #: Reason of messages that were tried as often as the settings allow.
 ATTEMPTS = "attempts"
+
+#: An e-mail address, or a number as long as a phone's, in a gateway's words.
+_ADDRESS = re.compile(r"<?[^\s<>:,;()]+@[^\s<>:,;()]+>?|\+?\d[\d -]{5,}\d")
+
+#: Letters of a gateway's words that are looked at.
+_WORDS = 500
 
 #: Said of messages whose answer nobody can give any more.
 NO_ANSWER = Unknown("the answer never came")
@@ -115,8 +122,14 @@ def ask_again(gateway: Gateway | None, message_ids: Sequence[str]) -> dict[str, 
     }
 
 
+def impersonal(reason: str) -> str:
+    """Return a gateway's words without addresses and numbers: servers quote them, and reasons are shown, counted and kept."""
+    return _ADDRESS.sub("…", reason[:_WORDS])
+
+
 def _move(answered: Answered, limit: int) -> Move:
     claim, outcome = answered.claim, answered.answer.outcome
+    reason = "" if isinstance(outcome, Accepted) else impersonal(outcome.reason)
     tried = claim.attempts + 1
     kept = {"gateway": answered.handover.gateway, "attempts": tried}
     source = MessageState.SENDING
@@ -130,19 +143,19 @@ def _move(answered: Answered, limit: int) -> Move:
             }
             return Move(claim.id, source, MessageState.SENT, detail=outcome.reply or None, values=kept)
         case Retry(whole_gateway=True):
-            return Move(claim.id, source, MessageState.PLANNED, outcome.reason, outcome.reply or None)
+            return Move(claim.id, source, MessageState.PLANNED, reason, outcome.reply or None)
         case Retry() if tried >= limit:
-            detail = f"{outcome.reason}: {outcome.reply}" if outcome.reply else outcome.reason
+            detail = f"{reason}: {outcome.reply}" if outcome.reply else reason
             return Move(claim.id, source, MessageState.FAILED, ATTEMPTS, detail, kept)
         case Retry():
             later = answered.answer.at + wait_before_retry(claim.id, tried, outcome.after)
             values = {"attempts": tried, "next_attempt_at": later}
-            return Move(claim.id, source, MessageState.PLANNED, outcome.reason, outcome.reply or None, values)
+            return Move(claim.id, source, MessageState.PLANNED, reason, outcome.reply or None, values)
         case Refused():
-            return Move(claim.id, source, MessageState.FAILED, outcome.reason, outcome.reply or None, kept)
+            return Move(claim.id, source, MessageState.FAILED, reason, outcome.reply or None, kept)
         case Unknown():
             kept |= {"subject": _cut(answered.handover.subject, 500), "segments": answered.handover.segments}
-            return Move(claim.id, source, MessageState.UNCERTAIN, outcome.reason, outcome.reply or None, kept)
+            return Move(claim.id, source, MessageState.UNCERTAIN, reason, outcome.reply or None, kept)
 
 
 def _is_hard_bounce(outcome: Outcome) -> bool:
