@@ -8,9 +8,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
 #: Where the demo goes when it is not started in a shop.
 _FOLDER = Path("winback-demo")
 
-#: The demo shop opens its doors this long ago, and looks at its campaigns this often.
-_OPENED = timedelta(days=12)
-_EVERY = timedelta(hours=4)
+#: The demo shop opened its doors so many days ago: long enough for the last step of most campaigns.
+_DAYS = 28
+
+#: When it looks at its campaigns, in its own zone: soon after the hours at which most messages are due.
+_HOURS = (10, 16, 22)
 
 #: The variable that the demo shop's config.toml names for the key of the JSON API.
 _API_KEY = "WINBACK_API_KEY"
@@ -47,7 +50,7 @@ def demo(
         Path | None, typer.Argument(metavar="DIR", help="Where the shop is, or will be; this folder's shop, else ./winback-demo.")
     ] = None,
 ) -> None:
-    """Fill the demo shop, run its four campaigns over the last twelve days into the outbox, let people react, write the report.
+    """Fill the demo shop, run its four campaigns over the last four weeks into the outbox, let people react, write the report.
 
     No message leaves this machine. Running it again goes on from the last time: nothing is filled or sent twice.
 
@@ -67,7 +70,7 @@ def demo(
     engine = open_engine(project.settings.database.url, root=project.root)
     migrate(engine)
     now = clock.now().replace(microsecond=0)
-    filled = fill(engine, project, now=now, until=now - _OPENED)
+    filled = fill(engine, project, now=now, until=_opening(project, now))
     if filled is None:
         say(f"{project.settings.shop.name} in {_short(root)} is filled already.")
     else:
@@ -131,7 +134,7 @@ def _run(engine: Engine, project: Project, story: Story, now: datetime) -> None:
     from winback.starter.visitors import Visitors
 
     last = _last_pass(engine)
-    moments = list(_moments(last, now))
+    moments = list(_moments(project, last, now))
     clock = _Clock(last)
     web = project.settings.web
     key = web.api_key.reveal() if web.api_key else ""
@@ -150,12 +153,22 @@ def _run(engine: Engine, project: Project, story: Story, now: datetime) -> None:
     _say_what_happened(engine, moments[0], people.done)
 
 
-def _moments(last: datetime, now: datetime) -> Iterator[datetime]:
-    """Yield when to look at the campaigns: every few hours, but for no longer than the demo shop is open, and now."""
-    at = max(last, now - _OPENED) + _EVERY
-    while at < now:
-        yield at
-        at += _EVERY
+def _opening(project: Project, now: datetime) -> datetime:
+    """Return the midnight at which the demo shop opened."""
+    from winback.clock import start_of_day
+
+    return start_of_day(now - timedelta(days=_DAYS), ZoneInfo(project.settings.shop.zone))
+
+
+def _moments(project: Project, last: datetime, now: datetime) -> Iterator[datetime]:
+    """Yield when to look at the campaigns since the last time, but for no longer than the demo shop is open; and now."""
+    from winback.clock import local_instant
+
+    zone = ZoneInfo(project.settings.shop.zone)
+    day = max(last, _opening(project, now)).astimezone(zone).date()
+    while day <= now.astimezone(zone).date():
+        yield from (at for hour in _HOURS if last < (at := local_instant(day, time(hour), zone)) < now)
+        day += timedelta(days=1)
     yield now
 
 

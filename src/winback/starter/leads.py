@@ -51,12 +51,12 @@ _PATHS = (
     _Path(34, (GUIDE,), (0.2, 60), 1),  # took one guide and went
     _Path(10, (GUIDE, GUIDE), (0.2, 45), 9),
     _Path(6, (GUIDE, JOBS), (1, 40), 1),  # looks for work, not for records
-    _Path(12, (GUIDE, EVENING, PRICES), (0.3, 11), 4),  # becomes warm in these days
-    _Path(12, (GUIDE, GUIDE, PRICES, PRICES), (0.3, 11), 3),
-    _Path(8, (GUIDE, PRICES, EVENING, GUIDE), (0.3, 11), 5),
-    _Path(5, (GUIDE, EVENING, PRICES, TALK, PRICES), (0.3, 9), 3),  # is ready to buy
-    _Path(6, (GUIDE, EVENING, PRICES), (14, 40), 4),  # was warm before
-    _Path(7, (GUIDE, EVENING, EVENING, PRICES), (35, 120), 20),  # has cooled down
+    _Path(12, (GUIDE, EVENING, PRICES), (0.3, 24), 4),  # becomes warm in these days
+    _Path(12, (GUIDE, GUIDE, PRICES, PRICES), (0.3, 24), 3),
+    _Path(8, (GUIDE, PRICES, EVENING, GUIDE), (0.3, 24), 5),
+    _Path(5, (GUIDE, EVENING, PRICES, TALK, PRICES), (0.3, 20), 3),  # is ready to buy
+    _Path(6, (GUIDE, EVENING, PRICES), (32, 60), 4),  # was warm before
+    _Path(7, (GUIDE, EVENING, EVENING, PRICES), (45, 130), 20),  # has cooled down
 )
 
 
