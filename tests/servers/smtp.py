@@ -119,6 +119,7 @@ class SmtpServer:
         self.violations: list[str] = []  # what a client must not do
         self.stopping = threading.Event()
         self._sockets: set[socket.socket] = set()
+        self._admitted: set[int] = set()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._ids = (f"{number:06X}" for number in count(1))
@@ -168,10 +169,20 @@ class SmtpServer:
             self._sockets.discard(plain)
             self._sockets.add(encrypted)
 
-    def forget(self, connected: socket.socket) -> None:
+    def admit(self, number: int) -> bool:
+        """Say whether one more connection may be served."""
+        limit = self.behaviour.connections
+        with self._lock:
+            if limit is not None and len(self._admitted) >= limit:
+                return False
+            self._admitted.add(number)
+            return True
+
+    def forget(self, connected: socket.socket, number: int) -> None:
         """Close a connection's socket."""
         with self._lock:
             self._sockets.discard(connected)
+            self._admitted.discard(number)
         connected.close()
 
     def _start(self, work: Callable[[], None]) -> None:
@@ -219,8 +230,7 @@ class _Session:
             self._socket.settimeout(self._behaviour.idle)
             if self._behaviour.tls == "implicit":
                 self._encrypt()
-            limit = self._behaviour.connections
-            if limit is not None and self._server.open_connections > limit:
+            if not self._server.admit(self._number):
                 self._reply("421 4.7.0 too many connections from you")
                 return
             self._answer("GREETING", "", self._behaviour.greeting)
@@ -234,7 +244,7 @@ class _Session:
         except (_Gone, OSError):
             pass
         finally:
-            self._server.forget(self._socket)
+            self._server.forget(self._socket, self._number)
 
     def _reset(self) -> None:
         self._sender: str | None = None

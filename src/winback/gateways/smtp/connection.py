@@ -37,6 +37,9 @@ _TWO, _THREE = b"23"
 _EXPECTED: dict[Step, int] = {"data": _THREE}
 _REFUSALS = b"45"
 
+#: Seconds for which an answer shows that the server is well, when connections break on one message again and again.
+_RECENTLY = 10.0
+
 _LOST_THREAD = "the mail server lost the thread of the conversation"
 
 _RSET = b"RSET\r\n"
@@ -62,7 +65,7 @@ class Crew(Protocol):
     def trouble(self, delivery: Delivery, trouble: Retry, *, since: float, again: bool) -> None:
         """Take a message on which the connection broke; with `again` it may go over another one.
 
-        When the server has answered others since (by the loop's clock), the trouble is the message's own.
+        When the server has answered others since then (by the loop's clock), the trouble is the message's own.
         """
 
     def turned_away(self) -> bool:
@@ -344,7 +347,8 @@ class Connection:
                 self._crew.settle(delivery, Unknown(f"{why} after the whole message had been sent"))
             elif place == 0:
                 trouble = Retry(why, whole_gateway=True)
-                self._crew.trouble(delivery, trouble, since=self._loop.time() if since is None else since, again=again)
+                since = self._loop.time() - _RECENTLY if since is None else since
+                self._crew.trouble(delivery, trouble, since=since, again=again)
             else:
                 self._crew.give_back(delivery)
         self.line.abort()

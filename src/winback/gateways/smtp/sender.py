@@ -7,6 +7,7 @@ flat; outcomes are yielded as they come. Between two calls of `send` the connect
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -46,7 +47,8 @@ class SmtpSender(Sender):
         self._opening: set[asyncio.Task[_Opened]] = set()
         self._away: tuple[Retry, float] | None = None  # why nothing can be reached, and until when that is believed
         self._full_until = 0.0
-        self._answered_at = 0.0
+        self._answered_at = -math.inf
+        self._unanswered = 0  # connections that broke since
         self._sending = False
         self._waiting = False  # the loop runs until `_wake`
         limits = [limit.total_seconds() for _, limit in options.timeouts]
@@ -84,7 +86,7 @@ class SmtpSender(Sender):
                     yield self._outcomes.popleft()
                 self._share_out()
                 if not self._outcomes:
-                    if not self._unsettled:
+                    if self._exhausted and not self._unsettled:
                         break
                     # Until the first outcome, or until there is something to be shared out anew.
                     self._waiting = True
@@ -265,7 +267,7 @@ class SmtpSender(Sender):
     def settle(self, delivery: Delivery, outcome: Outcome) -> None:
         """Take what the server said, or that it said nothing."""
         if not isinstance(outcome, Unknown):
-            self._answered_at = self._loop.time()
+            self._answered_at, self._unanswered = self._loop.time(), 0
         self._finish(delivery, outcome)
 
     def trouble(self, delivery: Delivery, trouble: Retry, *, since: float, again: bool) -> None:
@@ -273,12 +275,14 @@ class SmtpSender(Sender):
         if delivery.tries == 0:
             delivery.trouble_since = since
         delivery.tries += 1
+        self._unanswered += 1
         if again and delivery.tries < _TRIES:
             self.give_back(delivery)
             return
-        own = self._answered_at > delivery.trouble_since
+        own = self._answered_at > delivery.trouble_since and self._unanswered <= _TRIES
         trouble = replace(trouble, whole_gateway=not own)
-        if not own and not self._connections:
+        # One silence may be this message's own; a server that says it is closing, or a second silence, is not.
+        if not own and not self._connections and (trouble.reply or self._unanswered > 1):
             self._away = trouble, self._loop.time() + _AWAY
         self._finish(delivery, trouble)
 
@@ -292,6 +296,7 @@ class SmtpSender(Sender):
     def idle(self, connection: Connection) -> None:
         """Keep a connection for the next message."""
         self._idle.append(connection)
+        self._wake()
 
     def gone(self, connection: Connection) -> None:
         """Forget a connection, but for its good-bye."""
