@@ -15,6 +15,8 @@ from tests.scheduler.shops import WAKE, add_sleepers, in_outbox, make_shop, rows
 from winback.errors import ProjectError
 from winback.scheduler.daemon import Daemon
 from winback.scheduler.files import running_files
+from winback.store import open_engine
+from winback.store.migrate import migrate
 
 
 def _letter(word: str) -> str:
@@ -54,9 +56,9 @@ _BROKEN = {
 
 
 @pytest.mark.parametrize("what", _BROKEN)
-def test_what_is_broken_leaves_the_last_good_files_in_use(
-    what: str, engine: Engine, database_url: str, tmp_path: Path, now: datetime
-) -> None:
+def test_what_is_broken_leaves_the_last_good_files_in_use(what: str, tmp_path: Path, now: datetime) -> None:
+    engine = open_engine(database_url := f"sqlite:///{tmp_path}/winback.sqlite")  # the database has no part in it
+    migrate(engine)
     project = make_shop(tmp_path / "shop", database_url, {"wake": WAKE})
     (project.root / "templates/hello.email.html").write_text(_letter("First"))
     good = {file: file.read_text() for file in project.root.rglob("*.*") if file.is_file()}
@@ -90,6 +92,7 @@ def test_what_is_broken_leaves_the_last_good_files_in_use(
         assert files.problems == ()
     assert _first_words(project.root) == {"First", "Third"}
     assert in_outbox(project.root)["t0000@example.com"] == 1
+    engine.dispose()
 
 
 def test_files_that_cannot_be_read_to_begin_with_are_an_error(tmp_path: Path) -> None:
