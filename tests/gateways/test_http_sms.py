@@ -337,6 +337,17 @@ def test_refused_connections_are_everybodys_trouble(server: HttpServer) -> None:
     assert announced == [], "nothing left"
 
 
+@pytest.mark.parametrize("trouble", [OSError("the disk is full"), ValueError("no such message"), KeyboardInterrupt()])
+def test_trouble_of_the_caller_is_not_taken_for_the_lines(server: HttpServer, trouble: BaseException) -> None:
+    def refuse(message_id: str) -> None:
+        raise trouble
+
+    with gateway(server).connect() as sender, pytest.raises(type(trouble)) as caught:
+        list(sender.send([sms()], refuse))
+    assert caught.value is trouble
+    assert server.requests == []
+
+
 def test_an_unknown_name_is_everybodys_trouble() -> None:
     made = gateway(url="http://sms.invalid/messages")  # RFC 2606: never a name
     outcomes, announced = send_noting(made, [sms()])

@@ -291,7 +291,8 @@ def test_twilios_signature_proves() -> None:
         url="https://mycompany.com/myapp.php?foo=1&bar=2",
     )
     query = {"foo": "1", "bar": "2"}
-    request = post(urlencode(fields).encode(), query, x_twilio_signature="RSOYDt4T1cUTdK1PDd93/VVr8B8=")
+    shuffled = dict(reversed(fields.items()))
+    request = post(urlencode(shuffled).encode(), query, x_twilio_signature="RSOYDt4T1cUTdK1PDd93/VVr8B8=")
     assert kinds(made.receipts(request)) == [("delivered", "CA1234567890ABCDE", False)]
     forged = post(urlencode({**fields, "Digits": "1235"}).encode(), query, x_twilio_signature="RSOYDt4T1cUTdK1PDd93/VVr8B8=")
     with pytest.raises(GatewayError, match="without its proof"):

@@ -29,7 +29,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(command: list[str], *, site: Path | None = None, cwd: Path | None = None, code: int = 0) -> str:
     """Run a command with the installed package on the path, and return what it printed."""
-    environment = {**os.environ, **({"PYTHONPATH": str(site)} if site else {})}
+    path = os.pathsep.join(filter(None, [str(site or ""), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
