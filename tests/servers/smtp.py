@@ -85,6 +85,7 @@ Answer = str | Close | Hang | Bye | None
 class Behaviour:
     """How the server behaves; every field is a keyword of `smtp_server`."""
 
+    host: str = "127.0.0.1"
     greeting: str = "220 mail.test ESMTP ready"
     pipelining: bool = True
     size: int | None = 35_000_000
@@ -109,10 +110,9 @@ class Behaviour:
 class SmtpServer:
     """The running server, one thread for each connection. What it saw is in its public attributes."""
 
-    host = "127.0.0.1"
-
     def __init__(self, behaviour: Behaviour) -> None:
         self.behaviour = behaviour
+        self.host = behaviour.host
         self.messages: list[Received] = []
         self.commands: list[str] = []  # of all connections, as they came
         self.received: list[bytearray] = []  # the raw bytes of each connection, after decryption

@@ -43,6 +43,8 @@ class Line(asyncio.Protocol):
         self.down: str | None = None  # why, once it is
         self.listener: Listener | None = None
         self.record = record
+        #: What must not be kept even when the server repeats it; while logging in only.
+        self.hidden: list[bytes] = []
         #: Done when nothing is left of the connection.
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._transport: asyncio.Transport | None = None
@@ -72,6 +74,8 @@ class Line(asyncio.Protocol):
         *lines, self._rest = (self._rest + received).split(b"\n")
         for raw in lines:
             line = raw.removesuffix(b"\r")
+            for secret in self.hidden:
+                line = line.replace(secret, b"***")
             if self.record is not None:
                 self.record("S", line.decode("utf-8", "replace"))
             if not is_reply_line(line):

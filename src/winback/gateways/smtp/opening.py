@@ -188,10 +188,19 @@ class Opener:
             word = secret.reveal() if secret is not None else ""
         except WinbackError as error:
             raise CannotOpen(error.message, error.remedy) from None
-        reply = await log_in(mechanism, username, word, lambda words: self._say(line, words, shown=_redacted(words)))
+
+        async def say(words: bytes) -> Reply:
+            carried = words.removeprefix(b"AUTH " + mechanism.encode()).lstrip(b" ")
+            if carried:
+                line.hidden.append(carried)
+            shown = words.removesuffix(carried).decode("ascii") + ("***" if carried else "")
+            return await self._say(line, words, shown=shown)
+
+        line.hidden = [word.encode()]
+        reply = await log_in(mechanism, username, word, say)
+        line.hidden = []
         if reply.code != 235:
-            scrubbed = Reply(reply.code, reply.raw.replace(word, "***"))
-            raise self._refused(scrubbed, "auth", "correct username and password, and check that the account may send by SMTP")
+            raise self._refused(reply, "auth", "correct username and password, and check that the account may send by SMTP")
 
     async def _say(self, line: Line, words: bytes, *, shown: str | None = None) -> Reply:
         limit = self._options.timeouts.command
@@ -267,14 +276,6 @@ def own_name(line: Line) -> str:
 
 def _is_loopback(line: Line) -> bool:
     return ip_address(line.transport.get_extra_info("peername")[0].partition("%")[0]).is_loopback
-
-
-def _redacted(words: bytes) -> str:
-    """Return a line of a login as it may be kept: the mechanism, and nothing of what it carries."""
-    command = words.split(b" ")
-    if command[0] != b"AUTH":
-        return "***" if words else ""
-    return b" ".join(command[:2]).decode("ascii") + (" ***" if len(command) > 2 else "")
 
 
 def _words(error: Exception) -> str:

@@ -15,7 +15,7 @@ _ENHANCED = re.compile(r"\A\s*([245]\.\d{1,3}\.\d{1,3})(?:\s|\Z)")
 #: and Amazon SES, which gives the bare name.
 _QUEUE_ID = re.compile(
     r"queued as <?([^\s>]+)|\bid=([^\s>]+)|\[InternalId=(\d+)|\s([^\s<>]+) Message accepted for delivery"
-    r"|Queued \(([0-9A-Fa-f-]+)\)|\A250 Ok:? ([0-9a-fA-F-]{16,})\Z",
+    r"|Queued \(([0-9A-Fa-f.-]+)\)|\A250 Ok:? ([0-9a-fA-F-]{16,})\Z",
     re.IGNORECASE,
 )
 

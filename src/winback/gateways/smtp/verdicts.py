@@ -204,6 +204,7 @@ RULES: tuple[Rule, ...] = (
         r"(user|recipient|mailbox|address|account|person)|"
         r"(user|recipient|mailbox|address|account|addressee)\b.{0,40}\b(unknown|(does|do) ?(not|n't) exist|doesn't exist|"
         r"not (be )?found|no longer|disabled|inactive|deactivated|suspended)|no mailbox (here )?by that name|"
+        r"user doesn't have an? .{1,40} account|"
         r"user.{0,20}not local|recipient address rejected: access denied",
     ),
     # What has no better words: RFC 5321 sections 4.2.3 and 4.3.2 by code and phase.
