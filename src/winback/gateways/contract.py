@@ -205,19 +205,16 @@ class GatewayContract:
         assert self.arrived(gateway) == [], "it was sent although on_handover failed"
 
     def test_messages_are_taken_as_they_go(self, gateway: Gateway) -> None:
-        taken: list[Outgoing] = []
-
         def endless() -> Iterator[Outgoing]:
             for number in count(1):
-                taken.append(self.message(gateway, number % 900))
-                yield taken[-1]
+                assert number <= 3 + self.lookahead, "send() must not collect the messages first"
+                yield self.message(gateway, number % 900)
 
         with gateway.connect() as sender:
             outcomes = sender.send(endless(), _ignore)
             first = list(islice(outcomes, 3))
             _close(outcomes)
         assert len(first) == 3
-        assert len(taken) <= 3 + self.lookahead, "send() must not collect the messages first"
 
     def test_stopping_early_leaves_it_usable(self, gateway: Gateway) -> None:
         with gateway.connect() as sender:
