@@ -53,16 +53,15 @@ def test_looking_changes_nothing(shop: Shop, method: str) -> None:
         assert 'name="action" value="unsubscribe"' in reply.text
 
 
-@pytest.mark.parametrize("agent", AGENTS)
-def test_one_click_works_from_any_agent_without_a_cookie(shop: Shop, agent: str) -> None:
-    page = _sent(shop)
-    reply = shop.call("POST", page, agent=agent, data=ONE_CLICK)
-    assert reply.status_code == 200
-    assert "set-cookie" not in reply.headers
-    assert _allowed(shop) == _all_but("email_marketing")
+def test_one_click_works_from_any_agent_without_a_cookie(shop: Shop) -> None:
+    for number, agent in enumerate(AGENTS):
+        reply = shop.call("POST", _sent(shop, f"C{number}"), agent=agent, data=ONE_CLICK)
+        assert reply.status_code == 200
+        assert "set-cookie" not in reply.headers
+        assert _allowed(shop, f"C{number}") == _all_but("email_marketing")
     assert shop.rows(consents, "channel", "purpose", "granted", "source", "at") == [
         ("email", "marketing", False, "one-click", shop.now)
-    ]
+    ] * len(AGENTS)
 
 
 def test_doing_it_often_is_doing_it_once(shop: Shop) -> None:
@@ -74,22 +73,21 @@ def test_doing_it_often_is_doing_it_once(shop: Shop) -> None:
     assert shop.rows(interactions, "kind", "klass", "campaign", "step") == [("unsubscribe", "human", "sleeping", "hello")]
 
 
-@pytest.mark.parametrize(
-    ("body", "source"),
-    [
-        ({"data": ONE_CLICK}, "one-click"),
-        ({"files": {"List-Unsubscribe": (None, "One-Click")}}, "one-click"),  # RFC 8058, 3.2: multipart is allowed
-        ({"content": b"List-Unsubscribe=One-Click"}, "one-click"),  # without a Content-Type
-        ({"data": {"action": "unsubscribe"}}, "unsubscribe page"),
-        ({"content": b""}, "unsubscribe page"),
-        ({"content": b"\xff\x00&&=;%zz"}, "unsubscribe page"),
-        ({"data": {"action": "resubscribe", **ONE_CLICK}}, "one-click"),
-    ],
-    ids=str,
-)
-def test_whatever_the_body_is_a_post_is_a_no(shop: Shop, body: dict[str, Any], source: str) -> None:
-    assert shop.call("POST", _sent(shop), **body).status_code == 200
-    assert shop.rows(consents, "granted", "source") == [(False, source)]
+ANSWERS: list[tuple[dict[str, Any], str]] = [
+    ({"data": ONE_CLICK}, "one-click"),
+    ({"files": {"List-Unsubscribe": (None, "One-Click")}}, "one-click"),  # RFC 8058, 3.2: multipart is allowed
+    ({"content": b"List-Unsubscribe=One-Click"}, "one-click"),  # without a Content-Type
+    ({"data": {"action": "unsubscribe"}}, "unsubscribe page"),
+    ({"content": b""}, "unsubscribe page"),
+    ({"content": b"\xff\x00&&=;%zz"}, "unsubscribe page"),
+    ({"data": {"action": "resubscribe", **ONE_CLICK}}, "one-click"),
+]
+
+
+def test_whatever_the_body_is_a_post_is_a_no(shop: Shop) -> None:
+    for number, (body, _) in enumerate(ANSWERS):
+        assert shop.call("POST", _sent(shop, f"C{number}"), **body).status_code == 200
+    assert shop.rows(consents, "granted", "source") == [(False, source) for _, source in ANSWERS]
 
 
 def test_a_body_beyond_reason_is_refused(shop: Shop) -> None:
@@ -105,20 +103,12 @@ def test_somebody_who_never_was_asked_can_say_no(shop: Shop) -> None:
     assert _allowed(shop)["email_marketing"] is False
 
 
-@pytest.mark.parametrize(
-    ("channel", "purpose", "campaign"),
-    [
-        ("email", "marketing", "sleeping"),
-        ("email", "service", "thanks"),
-        ("sms", "marketing", "sleeping"),
-        ("sms", "service", "x"),
-    ],
-)
-def test_a_no_is_for_the_channel_and_purpose_of_the_message(shop: Shop, channel: str, purpose: str, campaign: str) -> None:
-    page = _sent(shop, channel=channel, purpose=purpose, campaign=campaign)
-    reply = shop.call("POST", page, data=ONE_CLICK)
-    assert _allowed(shop) == _all_but(f"{channel}_{purpose}")
-    assert ("Messages about something you ordered may still reach you" in reply.text) == (purpose == "marketing")
+def test_a_no_is_for_the_channel_and_purpose_of_the_message(shop: Shop) -> None:
+    for number, (channel, purpose) in enumerate((c, p) for c in ("email", "sms") for p in ("marketing", "service")):
+        page = _sent(shop, f"C{number}", channel=channel, purpose=purpose)
+        reply = shop.call("POST", page, data=ONE_CLICK)
+        assert _allowed(shop, f"C{number}") == _all_but(f"{channel}_{purpose}")
+        assert ("Messages about something you ordered may still reach you" in reply.text) == (purpose == "marketing")
 
 
 def test_the_way_back_only_turns_a_no(shop: Shop) -> None:
@@ -150,19 +140,18 @@ def test_who_was_forgotten_cannot_be_brought_back_by_a_link(shop: Shop) -> None:
         assert connection.scalar(select(customers.c.email_marketing)) is False
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_the_pages_speak_the_customers_language(shop: Shop, language: str) -> None:
-    words = LANGUAGES[language]
-    page = _sent(shop, locale=f"{language}-XX".replace("-XX", "-AT") if language == "de" else language)
-    asked = shop.call("GET", page)
-    done = shop.call("POST", page, data={"action": "unsubscribe"})
-    back = shop.call("POST", page, data={"action": "resubscribe"})
-    for reply, title in ((asked, words.unsubscribe), (done, words.done_title), (back, words.back_title)):
-        assert f"<h1>{title}</h1>" in reply.text
-        assert f'lang="{language}" dir="{words.direction}"' in reply.text
-        assert words.kinds["email_marketing"] in reply.text
-        assert reply.headers["content-security-policy"].startswith("default-src 'none'")
-        assert reply.headers["cache-control"] == "no-store"
+def test_the_pages_speak_the_customers_language(shop: Shop) -> None:
+    for number, (language, words) in enumerate(LANGUAGES.items()):
+        page = _sent(shop, f"C{number}", locale="de-AT" if language == "de" else language)
+        asked = shop.call("GET", page)
+        done = shop.call("POST", page, data={"action": "unsubscribe"})
+        back = shop.call("POST", page, data={"action": "resubscribe"})
+        for reply, title in ((asked, words.unsubscribe), (done, words.done_title), (back, words.back_title)):
+            assert f"<h1>{title}</h1>" in reply.text
+            assert f'lang="{language}" dir="{words.direction}"' in reply.text
+            assert words.kinds["email_marketing"] in reply.text
+            assert reply.headers["content-security-policy"].startswith("default-src 'none'")
+            assert reply.headers["cache-control"] == "no-store"
 
 
 def test_a_language_without_words_gets_the_shops_then_english() -> None:

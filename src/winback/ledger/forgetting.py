@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, func, select, update
 
 from winback.ledger.moves import Move, apply
-from winback.store import EnrollmentState, MessageState, SuppressionReason, enrollments, events, messages, orders
+from winback.store import EnrollmentState, MessageState, SuppressionReason, enrollments, events, exclusive, messages, orders
 from winback.store.erasure import erase_customer
 
 #: Why a message was cancelled and an enrollment ended.
@@ -36,9 +36,9 @@ def forget_customer(
     `key` hides addresses in hashes, `source` says who asked (cli, api), `worker` is the name in the messages' history.
     Doing it again takes out what has come since.
     """
-    states = dict(
-        connection.execute(select(messages.c.id, messages.c.state).where(messages.c.customer_id == customer_id)).tuples().all()
-    )
+    exclusive(connection)  # before any row is held, as planning and importing do: so nobody waits for each other
+    own = connection.execute(select(messages.c.id, messages.c.state).where(messages.c.customer_id == customer_id))
+    states: dict[str, str] = {row.id: row.state for row in own}
     planned = [message_id for message_id, state in states.items() if state == MessageState.PLANNED]
     moves = [Move(message_id, MessageState.PLANNED, MessageState.CANCELLED, reason=ERASED) for message_id in planned]
     cancelled = apply(connection, moves, now=now, worker=worker)

@@ -40,10 +40,11 @@ def _places(value: Decimal) -> int:
     return -exponent if isinstance(exponent, int) else _DIGITS
 
 
-def _moment(value: Any) -> Any:
-    if not isinstance(value, str):
-        raise ValueError('a moment is a text in ISO 8601, like "2026-11-24T10:00:00+01:00"')
-    return value
+def _moment(value: Any) -> datetime:
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ValueError('a moment is a text in ISO 8601, like "2026-11-24T10:00:00+01:00"') from None
 
 
 Id = Annotated[

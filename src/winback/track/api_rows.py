@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
@@ -60,7 +61,7 @@ def take(state: TrackState, kind: Kind, body: bytes) -> RowsAnswer:
         settings = state.project.import_settings()
         given = (_columns(kind, row) for row in good.values())
         written = write_rows(connection, settings, kind, given, state.now(), SOURCE, mapping=_MAP)
-    _fill_in(results, list(good), written)
+    _fill_in(kind, results, list(good), written)
     return _answer(results, written)
 
 
@@ -136,18 +137,25 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _fill_in(results: Sequence[RowAnswer], places: Sequence[int], written: ImportResult) -> None:
+def _fill_in(kind: Kind, results: Sequence[RowAnswer], places: Sequence[int], written: ImportResult) -> None:
     """Put what became of the rows that were written into their answers; `places` are their numbers, from 1."""
     for place, outcome in zip(places, written.outcomes, strict=True):
         results[place - 1].result = outcome
     for problem in written.problems:
         answer = results[places[problem.line - 1] - 1]
-        # What follows a semicolon is advice for the command line.
-        reason = told(problem.reason.partition("; ")[0])
+        reason = _in_our_words(kind, problem.reason)
         if problem.rejected:
             answer.reason = reason
         else:
             answer.warnings.append(reason)
+
+
+def _in_our_words(kind: Kind, reason: str) -> str:
+    """Return an importer's reason with the names of our keys, and without its advice for the command line."""
+    what, colon, value = reason.partition("; ")[0].partition(": ")
+    for ours, theirs in _COLUMNS[kind].items():
+        what = re.sub(rf"\b{theirs}\b", ours, what)
+    return told(what + colon + value)
 
 
 def _answer(results: list[RowAnswer], written: ImportResult | None = None) -> RowsAnswer:
