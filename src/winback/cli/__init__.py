@@ -6,7 +6,7 @@ from importlib import import_module
 
 import typer
 
-from winback.cli.base import fail
+from winback.cli.base import close_databases, fail
 from winback.errors import WinbackError
 
 #: Modules that add commands, in the order `winback --help` shows them.
@@ -44,9 +44,11 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version and exit."),
 ) -> None:
     """Personal retention e-mail and SMS, run from files."""
+    context.call_on_close(close_databases)
 
 
 def main() -> None:

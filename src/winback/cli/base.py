@@ -68,13 +68,29 @@ def load_shop(folder: Path | None) -> Project:
 
 def open_shop(folder: Path | None) -> Shop:
     """Return the shop with its database open and up to date."""
+    project = load_shop(folder)
+    return Shop(project, open_database(project))
+
+
+#: Databases that the present command opened.
+_open: list[Engine] = []
+
+
+def open_database(project: Project) -> Engine:
+    """Return the shop's database, brought up to date; it is closed when the command ends."""
     from winback.store.engine import open_engine
     from winback.store.migrate import migrate
 
-    project = load_shop(folder)
     engine = open_engine(project.settings.database.url, root=project.root)
+    _open.append(engine)
     migrate(engine)
-    return Shop(project, engine)
+    return engine
+
+
+def close_databases() -> None:
+    """Close what `open_database` opened."""
+    while _open:
+        _open.pop().dispose()
 
 
 def moment(text: str | None, project: Project) -> datetime:

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import time
-from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from winback.cli.base import Column, Output, OutputOption, ShopOption, moment, open_shop, say, show, show_json
+from winback.cli.base import Column, Output, OutputOption, ShopOption, moment, open_database, open_shop, say, show, show_json
 from winback.cli.status import doctor, retry, status
 from winback.errors import InputError
 
@@ -100,18 +99,15 @@ def daemon(
     from winback.scheduler.daemon import Daemon
     from winback.scheduler.files import running_files
     from winback.scheduler.systemd import notify
-    from winback.store.engine import open_engine
-    from winback.store.migrate import migrate
 
     between = _every(every)
     root = find_root(Path.cwd()) if shop is None else shop
     files = running_files(root, host=host, port=port)
     project = files()
-    engine = open_engine(project.settings.database.url, root=project.root)
-    migrate(engine)
+    engine = open_database(project)
+    pages = _open_pages(project, files) if web else None
     log.to(sys.stderr)
     told = _Signals()
-    pages = _open_pages(project, files) if web else None
     worker = worker_name()
     passes = Daemon(engine, files, worker=worker, every=between)
     if pages is not None:
@@ -124,8 +120,6 @@ def daemon(
     notify("STOPPING=1")
     log.say("daemon.stopping", worker=worker)
     clean = _stop(passes, pages)
-    if clean:
-        engine.dispose()
     log.say("daemon.stopped", worker=worker, clean="yes" if clean else "no")
     sys.stderr.flush()
     if not clean:
@@ -192,8 +186,12 @@ def _stop(passes: Daemon, pages: Pages | None) -> bool:
 
 def _as_json(outcome: PassOutcome) -> dict[str, Any]:
     names = ("at", "enrolled", "planned", "sent", "failed", "skipped", "conversions", "interrupted", "errors")
-    campaigns = outcome.plan.campaigns if outcome.plan else []
-    return {**{name: getattr(outcome, name) for name in names}, "campaigns": [asdict(each) for each in campaigns]}
+    campaigns = [
+        # Counters turn into something else in `asdict`.
+        {**vars(each), "steps": [{**vars(step), "skipped": dict(step.skipped)} for step in each.steps]}
+        for each in (outcome.plan.campaigns if outcome.plan else ())
+    ]
+    return {**{name: getattr(outcome, name) for name in names}, "campaigns": campaigns}
 
 
 def _campaign_rows(outcome: PassOutcome) -> list[dict[str, Any]]:

@@ -24,10 +24,16 @@ class Pages:
         import uvicorn
 
         from winback.web.app import create_app
+        from winback.web.security import require_safe_binding
 
         web = project.settings.web
-        app = create_app(project.root, files=files)
+        require_safe_binding(project.settings)
         self._listener = _listen(web.host, web.port)
+        try:
+            app = create_app(project.root, files=files)
+        except BaseException:
+            self._listener.close()
+            raise
         self.port: int = self._listener.getsockname()[1]
         host = f"[{web.host}]" if ":" in web.host else web.host
         self.address = f"http://{host}:{self.port}"

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from winback.cli.base import Column, Output, OutputOption, ShopOption, moment, open_shop, say, show, show_json
+from winback.cli.base import Column, Output, OutputOption, ShopOption, moment, open_database, open_shop, say, show, show_json
 
 if TYPE_CHECKING:
     from winback.project import Project
@@ -124,7 +124,8 @@ def retry(
     with writing(opened.engine) as connection:
         count = put_back(connection, opened.project, found.name, only.value, now)
     if output is Output.TABLE:
-        typer.echo(f"{count} {only.value} {'message' if count == 1 else 'messages'} of {campaign} go with the next pass")
+        what = f"{count} {only.value} message{' of' if count == 1 else 's of'} {campaign}"
+        typer.echo(f"{what} {'goes' if count == 1 else 'go'} with the next pass")
     else:
         show([{"campaign": campaign, "only": only.value, "count": count}], [Column(name, name) for name in _RETRIED], output)
 
@@ -139,14 +140,11 @@ def _open(folder: Path | None) -> tuple[Project, Any, list[HealthItem]]:
     from winback.errors import ProjectError
     from winback.project import find_root, inspect_project
     from winback.scheduler import HealthItem
-    from winback.store.engine import open_engine
-    from winback.store.migrate import migrate
 
     project, problems = inspect_project(find_root(Path.cwd()) if folder is None else folder)
     if any(problem.file == Path("config.toml") for problem in problems):
         raise ProjectError(problems)  # which database is ours is not known
-    engine = open_engine(project.settings.database.url, root=project.root)
-    migrate(engine)
+    engine = open_database(project)
     remedy = "a running daemon goes on with the last good files; winback check lists all problems"
     return project, engine, [HealthItem("files", False, str(problem), remedy) for problem in problems]
 
