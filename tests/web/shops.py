@@ -151,5 +151,6 @@ def fill_shop(engine: Engine, root: Path, now: datetime = NOW) -> None:
         refresh_customers(connection, None)
     # The first pass makes the campaigns live; what comes in goes out when its time has come.
     run_pass(engine, project, now - timedelta(days=2), "test")
+    run_pass(engine, project, now - timedelta(days=1), "test")
     run_pass(engine, project, now - timedelta(hours=1), "test")
     run_pass(engine, project, now, "test")

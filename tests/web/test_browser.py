@@ -61,7 +61,7 @@ def test_no_page_is_wider_than_a_phone(site: str, open_page: Open, address: str)
 
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_pages_are_sound_in_a_browser(site: str, open_page: Open, address: str) -> None:
-    """No script of a name ran, nothing was refused by the policy, every field and frame has a name, headings begin with one h1."""
+    """No script of a name ran, nothing was refused by the policy, every field and frame has a name, there is one h1."""
     page = open_page("about:blank")
     complaints: list[str] = []
     page.on("console", lambda line: complaints.append(line.text) if line.type in ("error", "warning") else None)
@@ -90,7 +90,7 @@ UNNAMED = """() => {
   const ids = [...document.querySelectorAll("[id]")].map((item) => item.id);
   for (const id of ids) if (ids.indexOf(id) !== ids.lastIndexOf(id)) bad.push("twice: " + id);
   for (const item of document.querySelectorAll("[aria-labelledby]"))
-    if (!document.getElementById(item.getAttribute("aria-labelledby"))) bad.push("no label: " + item.outerHTML.slice(0, 200));
+    if (!item.getAttribute("aria-labelledby").split(" ").every((id) => document.getElementById(id))) bad.push("no label: " + item.outerHTML.slice(0, 200));
   return bad;
 }"""
 
@@ -120,7 +120,7 @@ def test_from_the_overview_to_a_message(site: str, open_page: Open) -> None:
     expect(page.frame_locator("iframe[title='The message on a computer']").get_by_text("News for Ada.")).to_be_visible()
     assert "variant=b" in page.url
     page.get_by_role("group", name="Channel").get_by_role("link", name="SMS").click()
-    expect(page.get_by_text("This message cannot be made")).to_be_visible()  # Ada has no phone
+    expect(page.get_by_text("News at Half Note")).to_be_visible()  # Ada has no phone: it can be looked at all the same
 
 
 def test_the_search_answers_while_typing(site: str, open_page: Open) -> None:

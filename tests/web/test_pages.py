@@ -118,9 +118,7 @@ def test_the_search_answers_htmx_with_the_list_alone(client: httpx.Client) -> No
 def test_why_names_the_rule_that_says_no(client: httpx.Client) -> None:
     text = client.get("/customers/C6?part=why").text
     assert "Has an address: has no address on this channel" in text
-    assert (
-        "would come in" in client.get("/customers/D3?part=why").text.lower() or "In it since" in client.get("/customers/D3").text
-    )
+    assert "since 22 Nov: finished" in client.get("/customers/D3?part=why").text
 
 
 def test_pausing_stops_a_campaign_and_resuming_lets_it_go_on(client: httpx.Client, engine: Engine) -> None:
@@ -170,7 +168,7 @@ def test_a_preview_for_nobody_says_so(client: httpx.Client) -> None:
 def test_a_preview_counts_the_parts_of_a_text(client: httpx.Client) -> None:
     text = client.get("/campaigns/thanks/preview/check").text
     assert "Did everything arrive?" in text
-    assert "<h2>1 part</h2>" in text
+    assert ">1 part</h2>" in text
     assert "GSM-7" in text
 
 
@@ -180,7 +178,7 @@ def test_the_report_can_be_saved(client: httpx.Client) -> None:
 
 
 def test_changed_files_are_read_again_and_broken_ones_are_not_used(shop_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("winback.web.shop._LOOK_EVERY", 0.0)
+    monkeypatch.setattr("winback.project.watch._LOOK_EVERY", 0.0)
     with serving(create_app(shop_root, now=lambda: NOW)) as address, httpx.Client(base_url=address) as client:
         file = shop_root / "campaigns" / "wake.toml"
         good = file.read_text()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
 from typing import NamedTuple
 
+from winback.audience.presets import AfterEvent, AfterOrder, Birthday, EnteredSegment, Inactive, ReachedScore, Sleeping
+from winback.durations import format_duration
 from winback.policy import REASONS
+from winback.project import Campaign
 from winback.store import InteractionClass, MessageState
+from winback.web.formatting import plural
 
 
 class Word(NamedTuple):
@@ -61,6 +67,54 @@ def state_word(state: str) -> Word:
 def channel_name(channel: str) -> str:
     """Return a channel's name."""
     return CHANNELS.get(channel, channel)
+
+
+def audience_text(campaign: Campaign) -> str:
+    """Return whom a campaign is for, as a sentence without its `where`."""
+    audience = campaign.audience
+    match audience:
+        case Sleeping():
+            return f"customers whose last order is {_ago(audience.inactive)} ago"
+        case Birthday():
+            what = {"birthday": "birthday", "first_order": "day of the first order"}.get(audience.field)
+            when = _days_from(audience.offset)
+            return f"everybody on their {what}{when}" if what else f"everybody on {audience.field.partition('.')[2]}{when}"
+        case AfterOrder():
+            voided = {"voided": "cancelled, refunded or returned"}.get(audience.after, audience.after)
+            order = "customers’ first orders" if audience.first else "orders"
+            return (
+                f"{order}, {format_duration(audience.delay)} after they were {voided}" if audience.delay else f"{order} {voided}"
+            )
+        case ReachedScore():
+            return f"people whose score {audience.score} reaches {audience.level}"
+        case AfterEvent():
+            unless = f", unless they then did {audience.unless}" if audience.unless else ""
+            return f"people who did {audience.event}{unless}"
+        case EnteredSegment():
+            return f"people who enter the segment {audience.segment}"
+        case _:
+            return "everybody, on " + ", ".join(f"{day:%-d %B %Y}" for day in audience.on)
+
+
+def _ago(inactive: Inactive) -> str:
+    if inactive.rhythms is not None:
+        least = f"{inactive.rhythms:g} times their own usual time between orders"
+    else:
+        least = _spelled(inactive.at_least or timedelta())
+    return f"{least} to {_spelled(inactive.at_most)}" if inactive.at_most else f"{least} or more"
+
+
+def _days_from(offset: timedelta) -> str:
+    if not offset:
+        return ""
+    return f", {_spelled(abs(offset))} {'before' if offset < timedelta() else 'after'}"
+
+
+def _spelled(duration: timedelta) -> str:
+    """Return a duration with the words for its units."""
+    units = {"d": "day", "h": "hour", "min": "minute", "s": "second"}
+    found = re.findall(r"(\d+)([a-z]+)", format_duration(duration))
+    return " ".join(f"{number} {plural(int(number), units[unit])}" for number, unit in found)
 
 
 #: What a rule asks, as a heading of its answer.

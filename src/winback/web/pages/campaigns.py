@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
 from winback.project import Campaign
-from winback.report import build_report
+from winback.report import CampaignReport, build_report
+from winback.report.charts import over_time, point_is
+from winback.report.printing import Printer
 from winback.store import reading, writing
+from winback.web import words
 from winback.web.queries import campaigns as read
 from winback.web.queries.overview import campaign_state
 from winback.web.render import link, page
@@ -27,6 +34,7 @@ def campaign(request: Request, name: str) -> Response:
         report = build_report(connection, request.state.project, now, campaign=name)
         state = read.state(connection, name)
         intake = read.intake(connection, name)
+    result = next((result for result in report.campaigns if result.name == name), None)
     paused_at = state.paused_at if state is not None else None
     return page(
         request,
@@ -38,7 +46,9 @@ def campaign(request: Request, name: str) -> Response:
         paused_at=paused_at,
         pause_reason=state.pause_reason if state is not None else None,
         intake=intake,
-        result=next((result for result in report.campaigns if result.name == name), None),
+        audience=words.audience_text(found),
+        result=result,
+        **_chart(request, result, now),
     )
 
 
@@ -60,6 +70,18 @@ def resume(request: Request, name: str) -> Response:
     with writing(shop.engine) as connection:
         read.resume(connection, found)
     return RedirectResponse(link("/campaigns/{}", name), 303)
+
+
+def _chart(request: Request, result: CampaignReport | None, now: datetime) -> dict[str, Any]:
+    """Return the chart over time, and what a point of it is."""
+    if result is None or not result.days:
+        return {"chart": "", "chart_note": ""}
+    shop = request.state.project.settings.shop
+    today = now.astimezone(ZoneInfo(shop.zone)).date()
+    successes = "Orders" if result.conversion == "order" else result.conversion.removeprefix("event:").capitalize()
+    printer = Printer.of(shop.zone, shop.locale, shop.currency)
+    chart = over_time("campaign-time", result.days, today, successes, printer)
+    return {"chart": chart, "chart_note": f"Each point is {point_is(result.days, today)}"}
 
 
 def _find(request: Request, name: str) -> Campaign:

@@ -27,7 +27,7 @@ _SAMPLES = {
 }
 
 
-def _ask(
+def _ask(  # noqa: PLR0917 - what an address may say
     request: Request, name: str, step_name: str, customer: str = "", sample: str = "", variant: str = "", channel: str = ""
 ) -> read.Ask:
     """Return which message an address asks for; what it names that does not exist is 404 or the default."""

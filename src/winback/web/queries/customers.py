@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, func, or_, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from winback.store import (
+    AnyRow,
     Channel,
     InteractionKind,
     Purpose,
@@ -65,7 +66,7 @@ class Moment:
     money: tuple[int, str | None] | None = None
 
 
-def find(connection: Connection, words: str) -> list[Row[Any]]:
+def find(connection: Connection, words: str) -> list[AnyRow]:
     """Return people whose id, address or name holds every word, without words those who ordered last."""
     query = select(*_SHOWN).limit(FOUND)
     wanted = [_holds(word) for word in words.lower().split()[:6]]
@@ -84,17 +85,17 @@ def _holds(word: str) -> Any:
     return or_(*(func.lower(column).contains(word, autoescape=True) for column in columns))
 
 
-def one(connection: Connection, external_id: str) -> Row[Any] | None:
+def one(connection: Connection, external_id: str) -> AnyRow | None:
     """Return a customer's row."""
     return connection.execute(select(customers).where(customers.c.external_id == external_id)).one_or_none()
 
 
-def scores(connection: Connection, customer_id: int) -> list[Row[Any]]:
+def scores(connection: Connection, customer_id: int) -> list[AnyRow]:
     """Return where the customer stands in each score model."""
     return list(connection.execute(select(score_states).where(score_states.c.customer_id == customer_id)))
 
 
-def suppressed(connection: Connection, person: Row[Any]) -> dict[str, str]:
+def suppressed(connection: Connection, person: AnyRow) -> dict[str, str]:
     """Return why each of the customer's addresses must not be written to, by channel."""
     found = connection.execute(
         select(suppressions.c.channel, suppressions.c.reason).where(
@@ -107,7 +108,7 @@ def suppressed(connection: Connection, person: Row[Any]) -> dict[str, str]:
     return {channel: reason_text(reason) for channel, reason in found}
 
 
-def consent(person: Row[Any]) -> list[tuple[str, str, bool | None]]:
+def consent(person: AnyRow) -> list[tuple[str, str, bool | None]]:
     """Return the consent in force: channel, purpose, and the answer (nothing where nobody asked)."""
     return [
         (channel_name(channel), purpose.value, getattr(person, f"{channel}_{purpose}"))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, select
 
 from winback.compose import Composed, Composer, LinkTarget, Recipient, sample_recipient
 from winback.compose.samples import Sample, samples_for
@@ -16,7 +15,7 @@ from winback.dispatch.recipients import recipient_for_preview
 from winback.errors import TokenError
 from winback.plan.variants import BASE_ARM
 from winback.project import Campaign, Project, Step
-from winback.store import Channel, customers, enrollments
+from winback.store import AnyRow, Channel, customers, enrollments
 from winback.web.mail import first_words, with_plain_links
 
 #: How many customers are suggested.
@@ -55,7 +54,7 @@ def arms(campaign: Campaign) -> list[str]:
     return [BASE_ARM, *campaign.variants] if campaign.variants else []
 
 
-def suggestions(connection: Connection, campaign: Campaign) -> list[Row[Any]]:
+def suggestions(connection: Connection, campaign: Campaign) -> list[AnyRow]:
     """Return customers to try: those who came in last, else any."""
     names = (customers.c.external_id, customers.c.first_name, customers.c.last_name)
     latest = (
