@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, delete, exists, make_url, select, text
 
 from winback.store import metadata, open_engine
 from winback.store.migrate import migrate
@@ -75,6 +76,15 @@ def _postgres_schema(postgres_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def _sqlite_schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("schema") / "winback.sqlite"
+    engine = open_engine(f"sqlite:///{path}")
+    migrate(engine)
+    engine.dispose()  # closing the last connection puts the write-ahead log into the file
+    return path
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def backend(request: pytest.FixtureRequest) -> str:
     """Name the database of this run of the test."""
@@ -85,18 +95,24 @@ def backend(request: pytest.FixtureRequest) -> str:
 def database_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Give the URL of an empty database that has the schema; the test runs once on SQLite and once on PostgreSQL."""
     if backend == "sqlite":
-        url = f"sqlite:///{tmp_path}/winback.sqlite"
-        engine = open_engine(url)
-        migrate(engine)
-        engine.dispose()
-        yield url
+        shutil.copy(request.getfixturevalue("_sqlite_schema"), tmp_path / "winback.sqlite")
+        yield f"sqlite:///{tmp_path}/winback.sqlite"
         return
     url = request.getfixturevalue("postgres_url")
     engine = request.getfixturevalue("_postgres_schema")
     yield url
-    names = ", ".join(f'"{table.name}"' for table in metadata.sorted_tables)
     with engine.begin() as connection:
-        connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+        _empty(connection)
+
+
+def _empty(connection: Connection) -> None:
+    """Delete every row and begin ids anew; of few rows this is many times as fast as TRUNCATE, which makes new files."""
+    tables = metadata.sorted_tables
+    filled = connection.execute(select(*(exists(select(table)).label(table.name) for table in tables))).one()
+    for table in reversed(tables):
+        if getattr(filled, table.name):
+            connection.execute(delete(table))
+    connection.execute(text("SELECT setval(seqrelid, 1, false) FROM pg_sequence"))
 
 
 @pytest.fixture
