@@ -51,6 +51,10 @@ types: $(READY)
 layers: $(READY)
 	$(BIN)/lint-imports
 
+.PHONY: screenshots
+screenshots: $(READY) ## Take pictures of the demo shop's pages into var/screenshots (needs Chromium)
+	$(BIN)/python -m tests.web.screenshots
+
 .PHONY: lock
 lock: ## Renew requirements/dev.lock (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --generate-hashes \

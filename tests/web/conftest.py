@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, ViewportSize, sync_playwright
 from starlette.types import ASGIApp
 
 from tests.web.shops import NOW, fill_shop, write_shop
@@ -23,17 +23,16 @@ from winback.web.app import create_app
 #: Set to the program of a Chromium to use that one.
 CHROMIUM_VARIABLE = "WINBACK_CHROMIUM"
 
-PHONE = {"width": 360, "height": 760}
-DESKTOP = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 360, "height": 760}
+DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Give a headless Chromium: the one the environment names, the system's, or playwright's own."""
     with sync_playwright() as playwright:
-        found = os.environ.get(CHROMIUM_VARIABLE) or shutil.which("chromium") or _existing("/usr/bin/chromium")
         try:
-            started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"])
+            started = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-dev-shm-usage"])
         except Error as error:
             if os.environ.get("CI"):
                 raise
@@ -71,8 +70,10 @@ def _note(address: str, elsewhere: list[str]) -> None:
         elsewhere.append(address)
 
 
-def _existing(path: str) -> str | None:
-    return path if Path(path).exists() else None
+def chromium() -> str | None:
+    """Return the program of a Chromium: the one the environment names, else the system's; None for playwright's own."""
+    usual = Path("/usr/bin/chromium")
+    return os.environ.get(CHROMIUM_VARIABLE) or shutil.which("chromium") or (str(usual) if usual.exists() else None)
 
 
 @contextmanager
