@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from jinja2 import (
+    BytecodeCache,
     FileSystemLoader,
     StrictUndefined,
     Template,
@@ -23,6 +24,7 @@ from jinja2 import (
     TemplateSyntaxError,
     UndefinedError,
 )
+from jinja2.bccache import Bucket
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
@@ -76,6 +78,27 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().getattr(obj, attribute)
 
 
+class _Compiled(BytecodeCache):
+    """Remember what templates compile to, by their name and text: each pass has a renderer of its own, with the same settings."""
+
+    #: A shop has some dozens of texts; while they are being edited, the old ones pile up.
+    _MOST = 1000
+
+    def __init__(self) -> None:
+        self._codes: dict[tuple[str, str], Any] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        bucket.code = self._codes.get((bucket.key, bucket.checksum))
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        if len(self._codes) >= self._MOST:
+            self._codes.clear()
+        self._codes[bucket.key, bucket.checksum] = bucket.code
+
+
+_compiled = _Compiled()
+
+
 class Renderer:
     """The templates of one shop, each compiled once. Make a new one when the files change."""
 
@@ -90,6 +113,7 @@ class Renderer:
             finalize=_printable,
             cache_size=-1,
             auto_reload=False,
+            bytecode_cache=_compiled,
             trim_blocks=True,
             lstrip_blocks=True,
         )
@@ -118,8 +142,11 @@ class Renderer:
         try:
             template = self._texts.get((source, file, key))
             if template is None:
-                code = self._environment.compile(source, name=key, filename=str(file))
-                template = Template.from_code(self._environment, code, self._environment.make_globals(None))
+                bucket = _compiled.get_bucket(self._environment, key, str(file), source)
+                if bucket.code is None:
+                    bucket.code = self._environment.compile(source, name=key, filename=str(file))
+                    _compiled.set_bucket(bucket)
+                template = Template.from_code(self._environment, bucket.code, self._environment.make_globals(None))
                 self._texts[source, file, key] = template
             with written_for(place):
                 return " ".join(template.render(variables).split())
