@@ -85,11 +85,12 @@ class CustomerReader(RowReader):
                 raise CellError(
                     "customer_id is empty" if "customer_id" in self.columns or self.header is None else "email is empty"
                 )
-            external_id = email
+            external_id = self.as_id(email)
         email_hash = self.hashed(email) if email is not None else None
         phone = self._phone(line, cells, raw)
         phone_hash = self.hashed(phone) if phone is not None else None
-        if self.is_erased(external_id, email_hash, phone_hash):
+        # Families share phones: where the row has an address of its own, the number alone does not make it the same person.
+        if self.is_erased(external_id, email_hash, phone_hash if email_hash is None else None):
             self.pass_erased()
             return
         first, last = _names(cells)
@@ -135,7 +136,7 @@ class CustomerReader(RowReader):
     def notes(self) -> list[str]:
         """Tell of placeholder birthdays and of a spike on 1 January."""
         found = self._birthdays
-        notes = []
+        notes = [*super().notes(), *filter(None, [found.order.note()])]
         if found.sentinels:
             notes.append(f"{found.sentinels} birthdays are placeholders (such as 1900-01-01) and were left out")
         if found.first_of_january >= max(_SPIKE_LEAST, _SPIKE * found.read):

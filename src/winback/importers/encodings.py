@@ -142,7 +142,7 @@ def _reads_as(sample: bytes, encoding: str) -> bool:
 def known_encoding(name: str) -> str:
     """Return the name of an encoding that was said; raise InputError for one that Python does not know."""
     try:
-        codecs.lookup(name)
+        b"".decode(name)  # also refuses codecs that are no encodings of text, such as base64
     except LookupError:
         raise InputError(
             f"there is no encoding {name!r}", "usual ones: utf-8, utf-16, cp1252, cp1250, cp1251, koi8-r, latin-1"

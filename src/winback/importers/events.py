@@ -60,8 +60,10 @@ class EventReader(RowReader):
         for name in ("name", "at"):
             if name not in cells:
                 raise CellError(f"{name} is empty")
-        if customer is None and email is None:
-            raise CellError("customer_id is empty")
+        if customer is None:
+            if email is None:
+                raise CellError("customer_id is empty")
+            self.as_id(email)
         email_hash = self.hashed(email) if email is not None else None
         if self.is_erased(customer or email, email_hash):
             self.pass_erased()

@@ -152,10 +152,15 @@ def _rows(
 def _csv_cells(text: TextIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     # The limit is the csv module's only global; a larger one harms nobody.
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
-    reader = csv.reader(text, delimiter=delimiter)
+    lines: list[str] = []  # of the row at hand
+    reader = csv.reader(_noted(text, lines), delimiter=delimiter)
     line = 1
     try:
         for cells in reader:
+            if len(lines) > 1 and sum(each.count('"') for each in lines) % 2:
+                # The rest of the file is in one cell; the module takes the end of the file for its end.
+                raise csv.Error("its last cell has no end")
+            lines.clear()
             if cells:
                 yield line, cells
             line = reader.line_num + 1
@@ -163,6 +168,12 @@ def _csv_cells(text: TextIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         raise InputError(
             f"the row that begins in line {line} cannot be read: {error}", "perhaps a quotation mark is never closed"
         ) from error
+
+
+def _noted(text: TextIO, lines: list[str]) -> Iterator[str]:
+    for line in text:
+        lines.append(line)
+        yield line
 
 
 def _table_cells(text: TextIO) -> Iterator[tuple[int, list[str]]]:
@@ -176,6 +187,8 @@ def _even(cells: Iterator[tuple[int, list[str]]], width: int, delimiter: str | N
     for line, row in cells:
         if len(row) == width:
             yield line, row
+        elif len(row) > width and not any(row[width:]):
+            yield line, row[:width]  # a spreadsheet's empty columns
         elif any(cell.strip() for cell in row):
             yield line, Unreadable(f"{len(row)} cells where the header has {width}", raw_text(row, delimiter))
 

@@ -166,11 +166,13 @@ def with_options(chosen: ImportMap, **options: str | None) -> ImportMap:
 
 def _load_file(value: str) -> ImportMap:
     path = Path(value)
-    if path.suffix == ".toml" or path.exists():
+    if path.suffix == ".toml" or path.is_file():
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise InputError(f"cannot read the map {value}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"{value} is no map: it is not written in UTF-8", "maps are TOML files (docs/import.md)") from error
     elif re.fullmatch(r"[a-z0-9_-]+", value) and (_SHIPPED / f"{value}.toml").is_file():
         text = (_SHIPPED / f"{value}.toml").read_text(encoding="utf-8")
     else:
@@ -203,6 +205,7 @@ def resolve_columns(kind: Kind, chosen: ImportMap, header: Sequence[str] | None)
     Raise InputError with everything that does not fit: a column of ours that does not exist, one that the file lacks.
     """
     problems = [f"{ours} is none of our columns" for ours in (*chosen.columns, *chosen.constants) if not _is_ours(kind, ours)]
+    problems += [f"types.{ours} is none of our free columns" for ours in chosen.types if not ours.startswith(f"{FREE[kind]}.")]
     problems += [f"ids.{ours} is not an id of {kind} files" for ours in chosen.ids if ours not in {ID[kind], "customer_id"}]
     if problems:
         raise InputError("; ".join(problems), f"our columns for {kind}: {', '.join(COLUMNS[kind])}, {FREE[kind]}.NAME")
@@ -221,11 +224,11 @@ def resolve_columns(kind: Kind, chosen: ImportMap, header: Sequence[str] | None)
             missing.append(f"{theirs!r} (for {ours})")
     if missing:
         raise InputError(f"the file has no column {', '.join(missing)}", f"its columns are: {', '.join(header)}")
+    if chosen.guess:
+        _guess(kind, chosen, loose, found)
     doubled = sorted({name for name in found.values() if list(header).count(name) > 1})
     if doubled:
         raise InputError(f"the file has the column {', '.join(doubled)} more than once", "rename one of them")
-    if chosen.guess:
-        _guess(kind, chosen, loose, found)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Subquery, and_, case, func, insert, literal, or_, select, update
@@ -10,7 +11,9 @@ from sqlalchemy import ColumnElement, Connection, Subquery, and_, case, func, in
 from winback.addresses import zone_of_phone
 from winback.importers.merging import Merge, Merged, count_rows, find_targets, fold_repeats, joined_objects, kept, note_changed
 from winback.importers.staging import changed, index, staged_consents, staged_customers
-from winback.store import Json, consents, customers
+from winback.store import Json, UtcDateTime, consents, customers
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 _PLAIN = (
     *("email", "phone", "email_hash", "phone_hash", "first_name", "last_name", "locale", "country", "city", "zone"),
@@ -109,9 +112,11 @@ def _take_consents(merge: Merge, last_known: int) -> int:
     """Write the file's answers into the log where they may count, and set the consent in force; return how many yeses may not.
 
     A first answer is taken. A no is taken over a yes unless the file dates it before that yes. A yes is taken over a no only
-    when the file dates it after that no. `last_known` is the highest id of the customers that were there before.
+    when the file dates it after that no. A no that is said again later is written down: no yes between the two may count.
+    `last_known` is the highest id of the customers that were there before.
     """
     connection, refused = merge.connection, 0
+    _hold(connection)
     given = connection.execute(select(staged_consents.c.channel, staged_consents.c.purpose).distinct()).all()
     for channel, purpose in given:
         answer, column = _answers(merge, channel, purpose), customers.c[f"{channel}_{purpose}"]
@@ -121,7 +126,10 @@ def _take_consents(merge: Merge, last_known: int) -> int:
         is_earlier = and_(since.is_not(None), answer.c.at.is_not(None), answer.c.at < since)
         turns_no = and_(column.is_(True), answer.c.granted.is_(False))
         turns_yes = and_(column.is_(False), answer.c.granted.is_(True))
-        counts = or_(column.is_(None), and_(turns_no, ~is_earlier), and_(turns_yes, is_later))
+        repeats_no = and_(column.is_(False), answer.c.granted.is_(False))
+        counts = or_(
+            column.is_(None), and_(turns_no, ~is_earlier), and_(turns_yes, is_later), and_(repeats_no, is_later)
+        )  # fmt: skip
         people = customers.join(answer, answer.c.target_id == customers.c.id)
         refused += connection.scalar(select(func.count()).select_from(people).where(turns_yes, ~is_later)) or 0
         altered = select(customers.c.id).select_from(people).where(counts, customers.c.id <= last_known)
@@ -149,12 +157,29 @@ def _take_consents(merge: Merge, last_known: int) -> int:
     return refused
 
 
+def _hold(connection: Connection) -> None:
+    """Keep the customers whose consent the file tells of from changing under us: a no that comes in now must not be overwritten.
+
+    Without it PostgreSQL may, after waiting for somebody who unsubscribes, set the consent by the log as it was before.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    s = staged_customers
+    told = select(s.c.target_id).join(staged_consents, staged_consents.c.line == s.c.line)
+    held = select(customers.c.id).where(customers.c.id.in_(told)).order_by(customers.c.id).with_for_update(key_share=True)
+    connection.execute(select(func.count()).select_from(held.subquery()))
+
+
 def _answers(merge: Merge, channel: str, purpose: str) -> Subquery:
-    """Return each customer's one answer: the latest of the file, an undated one being of today; at the same time a no."""
+    """Return each customer's one answer: the latest of the file, at the same time a no.
+
+    An undated no is of today; an undated yes counts only where the file has nothing else.
+    """
     a, s = staged_consents, staged_customers
+    undated = case((a.c.granted, literal(_LONG_AGO, UtcDateTime())), else_=merge.moment)
     place = func.row_number().over(
         partition_by=s.c.target_id,
-        order_by=(func.coalesce(a.c.at, merge.moment).desc(), a.c.granted, a.c.line.desc()),
+        order_by=(func.coalesce(a.c.at, undated).desc(), a.c.granted, a.c.line.desc()),
     )
     ranked = (
         select(s.c.target_id, a.c.line, a.c.granted, a.c.at, a.c.source, a.c.wording, place.label("place"))

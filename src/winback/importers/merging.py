@@ -92,13 +92,14 @@ def count_rows(connection: Connection, staged: Table, *which: ColumnElement[bool
 
 
 def number_ids(connection: Connection, staged: Table) -> None:
-    """Add each row's number among the rows of the same id, in the file's order: so a source without ids gets stable ones."""
+    """Number the rows of the same id in the file's order: so a source without ids gets stable ones. All have been read as 1."""
     place = func.row_number().over(partition_by=staged.c.external_id, order_by=staged.c.line)
     numbered = select(staged.c.line, place.label("number")).subquery()
+    bare = func.substr(staged.c.external_id, 1, func.length(staged.c.external_id) - 1)
     connection.execute(
         update(staged)
-        .where(staged.c.line == numbered.c.line)
-        .values(external_id=staged.c.external_id + cast(numbered.c.number, String))
+        .where(staged.c.line == numbered.c.line, numbered.c.number > 1)
+        .values(external_id=bare + cast(numbered.c.number, String))
     )
 
 
@@ -185,20 +186,18 @@ def find_customers(merge: Merge, staged: Table) -> int:
     if connection.scalar(select(exists().where(unnamed))):
         connection.execute(update(staged).where(unnamed).values(customer=func.coalesce(by_address, staged.c.email)))
     columns = ["external_id", "email", "email_hash", "local_zone", "attributes", "created_at", "updated_at"]
-    absent = (
-        select(
-            staged.c.customer,
-            func.min(staged.c.email),
-            # Of one customer's several addresses in the file, the hash must be that of the address that is kept.
-            case((func.count(staged.c.email.distinct()) == 1, func.min(staged.c.email_hash)), else_=null()),
-            literal(merge.settings.zone),
-            literal({}, Json),
-            merge.moment,
-            merge.moment,
-        )
+    # Of one customer's several addresses in the file the last counts, with its own hash.
+    place = func.row_number().over(partition_by=staged.c.customer, order_by=(staged.c.email.is_(None), staged.c.line.desc()))
+    people = (
+        select(staged.c.customer, staged.c.email, staged.c.email_hash, staged.c.line, place.label("place"))
         .where(staged.c.customer.is_not(None), ~exists().where(customers.c.external_id == staged.c.customer))
-        .group_by(staged.c.customer)
-        .order_by(func.min(staged.c.line))
+        .subquery()
+    )
+    constants = (literal(merge.settings.zone), literal({}, Json), merge.moment, merge.moment)
+    absent = (
+        select(people.c.customer, people.c.email, people.c.email_hash, *constants)
+        .where(people.c.place == 1)
+        .order_by(people.c.line)
     )
     statement = insert(customers).from_select(columns, absent)
     # SQLAlchemy keeps the row count of an INSERT only when asked to.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from winback.errors import InputError
@@ -18,6 +19,8 @@ _STAGED = (
     *("line", "external_id", "customer", "email", "email_hash", "placed_at", "status", "total_minor", "currency"),
     *("delivered_at", "voided_at", "attributes", "cleared", "has_lines", "raw", "weight"),
 )
+
+_as_staged = itemgetter(*_STAGED)
 
 #: What shops call the states of an order.
 _STATUS_WORDS = {
@@ -98,6 +101,8 @@ class OrderReader(RowReader):
         currency = cells.get("currency")
         order_currency = currency or self.reading.settings.currency
         email = cells.get("customer_email")
+        if email is not None and "customer_id" not in cells:
+            self.as_id(email)
         email_hash = self.hashed(email) if email is not None else None
         if self.is_erased(cells.get("customer_id") or email, email_hash):
             self.pass_erased()
@@ -151,7 +156,7 @@ class OrderReader(RowReader):
                 cells[name] = read(str(given).strip())
             except CellError as error:
                 if hard:
-                    raise CellError(f"lines: {name} is {error.reason}", f"line {number}: {error.detail}") from None
+                    raise CellError(f"lines: {name} {error.told}", f"line {number}: {error.detail}") from None
         if not {"product_id", "product_name"} & cells.keys():
             raise CellError("lines: a line without a product", f"line {number}")
         return self._line(cells, currency)
@@ -160,7 +165,7 @@ class OrderReader(RowReader):
         try:
             return self.amounts.parse(text, currency)
         except CellError as error:
-            raise CellError(f"{name} is {error.reason}", error.detail) from None
+            raise CellError(f"{name} {error.told}", error.detail) from None
 
     def _hold(self, order: dict[str, Any], lines: list[tuple[Any, ...]], raw: Any) -> None:
         held = self._held
@@ -182,7 +187,7 @@ class OrderReader(RowReader):
         if nobody or order["placed_at"] is None or (order["total_minor"] is None and not lines):
             # Enough to update a known order, not to make a new one; which it is, is known later.
             order["raw"] = "\n".join(raw_text(row, self.reading.delimiter) for row in raw)
-        self._orders.add(tuple(order[name] for name in _STAGED))
+        self._orders.add(_as_staged(order))
         for position, line in enumerate(lines, 1):
             self._lines.add((order["line"], position, *line))
 

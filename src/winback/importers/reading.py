@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from operator import itemgetter
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Table
 
 from winback.addresses import hash_address, is_zone, normalise_email
 from winback.errors import AddressError, InputError
+from winback.importers.attributes import TYPES, as_json, attribute, attribute_name, attributes
 from winback.importers.files import Unreadable, raw_text
 from winback.importers.mapping import FREE, ID, ImportMap, resolve_columns, template_parts
 from winback.importers.result import ImportSettings, Kind
 from winback.importers.staging import Loader
 from winback.importers.tally import Tally
-from winback.importers.values import EMPTY, Amounts, CellError, Moments, parse_flag, parse_text
+from winback.importers.values import EMPTY, Amounts, CellError, Moments, parse_text
 from winback.store.erasure import erased_id
 
 #: A key that a JSON object does not have; None is a value that it has and that is to be emptied.
 _ABSENT = object()
 
-#: An attribute of a CSV file that is a number: not 007, which is a name that looks like one.
-_ATTRIBUTE_LIMIT = 10_000
-_NUMBERS = frozenset("0123456789.-")
+#: Digits of a number that are still written out.
+_LONGEST_NUMBER = 30
 
-#: Whole numbers that both databases keep and compare as numbers; above the other, a float no longer tells neighbours apart.
-_LARGEST_WHOLE = 2**63
-_EXACT_FLOATS = 2**53
+
+#: The longest id; with the number of `{n}` it still fits its column.
+ID_LIMIT = 180
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Reading:
         return self.now.astimezone(ZoneInfo(self.settings.zone)).date()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cell:
     """How one of our columns is read; a bad `hard` one refuses the whole row, another is left out with a warning."""
 
@@ -73,6 +72,14 @@ class Cell:
     read: Callable[[Any], Any]
     hard: bool = False
     takes: type | tuple[type, ...] = ()  # of JSON values that are handed over as they are: objects, lists
+
+
+class Plan(NamedTuple):
+    """How the rows of one header, or the objects with the same keys, are read."""
+
+    cells: tuple[Cell, ...]
+    pick: Callable[[Any], Sequence[Any]]  # their values out of a row, in the order of `cells`
+    free: tuple[str, ...]  # names among them that are attributes
 
 
 class RowReader(ABC):
@@ -90,13 +97,18 @@ class RowReader(ABC):
         self.prepare()
         self.clears = False  # whether any row empties a column
         self.header = header
+        self.sources: dict[str, str] = {}  # ours = theirs
+        self._free_names: tuple[str, ...] = ()  # of the row at hand
         self._clear_empty = reading.map.empty == "clear"
-        self._plans: dict[tuple[str, ...], tuple[list[Cell], Callable[[Any], Sequence[Any]]]] = {}
+        self._plans: dict[tuple[str, ...], Plan] = {}
         self._constants = self._read_constants()
         self._ids = [(ours, *self._template(template)) for ours, template in reading.map.ids.items()]
         if header is not None:
-            self._fixed: tuple[list[Cell], Callable[[Any], Sequence[Any]]] | None = self._plan(tuple(header), indexed=True)
-            self.columns = [cell.name for cell in self._fixed[0]] + list(self._constants) + list(reading.map.ids)
+            try:
+                self._fixed: Plan | None = self._plan(tuple(header), indexed=True)
+            except CellError as error:
+                raise InputError(f"the name of a column {error.told}", "rename it") from error
+            self.columns = [cell.name for cell in self._fixed.cells] + list(self._constants) + list(reading.map.ids)
             self.check_columns(self.columns)
         else:
             self._fixed = None
@@ -122,7 +134,14 @@ class RowReader(ABC):
 
     def notes(self) -> list[str]:
         """Return what a person should know of the file as a whole."""
-        return []
+        found = []
+        if self.header is not None:
+            used = {*self.sources.values(), *(name for _, names, _ in self._ids for name in names)}
+            unused = [name for name in self.header if name and name not in used]
+            if unused:
+                more = f" and {len(unused) - 10} more" if len(unused) > 10 else ""
+                found.append(f"not used: {', '.join(unused[:10])}{more} (to keep one: --map {FREE[self.kind]}.NAME=COLUMN)")
+        return [*found, *filter(None, [self.moments.order.note()])]
 
     def read(self, line: int, raw: Any) -> None:
         """Read one row: stage it, or refuse it with its reason."""
@@ -140,14 +159,14 @@ class RowReader(ABC):
         self.tally.warn(line, reason, detail, raw_text(raw, self.reading.delimiter))
 
     def _cells(self, line: int, raw: Any) -> dict[str, Any]:
-        cells, pick = self._fixed or self._plan_of_object(raw)
+        plan = self._fixed or self._plan_of_object(raw)
+        self._free_names = plan.free
         found = self._constants.copy()
         cleared = None
-        for cell, value in zip(cells, pick(raw), strict=True):
-            given = value
+        for cell, given in zip(plan.cells, plan.pick(raw), strict=True):
             if given.__class__ is str:
-                given = given.strip()
-                if given in EMPTY:
+                text: Any = given.strip()
+                if text in EMPTY:
                     if self._clear_empty:
                         cleared = f"{cleared or ','}{cell.name},"
                     continue
@@ -156,12 +175,14 @@ class RowReader(ABC):
             elif given is None:
                 cleared = f"{cleared or ','}{cell.name},"
                 continue
-            elif not isinstance(given, cell.takes):
-                given = _text_of(given, cell)
+            else:
+                text = None
             try:
-                read = cell.read(given)
+                if text is None:
+                    text = given if isinstance(given, cell.takes) else _text_of(given)
+                read = cell.read(text)
             except CellError as error:
-                reason = f"{cell.name} is {error.reason}" if not error.reason.startswith("has") else f"{cell.name} {error.reason}"
+                reason = f"{cell.name} {error.told}"
                 if cell.hard:
                     raise CellError(reason, error.detail) from None
                 self.warn(line, reason, error.detail, raw)
@@ -169,7 +190,10 @@ class RowReader(ABC):
             if read is not None:
                 found[cell.name] = read
         for ours, names, build in self._ids:
-            made = build(raw)
+            try:
+                made = build(raw)
+            except CellError as error:
+                raise CellError(f"{ours} {error.told}") from None
             if made is None:
                 raise CellError(f"{ours} cannot be made: {' or '.join(names)} is empty")
             found[ours] = made
@@ -178,7 +202,7 @@ class RowReader(ABC):
             self.clears = True
         return found
 
-    def _plan_of_object(self, raw: dict[str, Any]) -> tuple[list[Cell], Callable[[Any], Sequence[Any]]]:
+    def _plan_of_object(self, raw: dict[str, Any]) -> Plan:
         keys = tuple(raw)
         plan = self._plans.get(keys)
         if plan is None:
@@ -187,10 +211,10 @@ class RowReader(ABC):
             plan = self._plans[keys] = self._plan(keys, indexed=False)
         return plan
 
-    def _plan(self, keys: tuple[str, ...], *, indexed: bool) -> tuple[list[Cell], Callable[[Any], Sequence[Any]]]:
+    def _plan(self, keys: tuple[str, ...], *, indexed: bool) -> Plan:
         chosen = self.reading.map
         if indexed:
-            columns = resolve_columns(self.kind, chosen, keys)
+            columns = self.sources = resolve_columns(self.kind, chosen, keys)
         else:
             # An object may lack any key, and a mapped one may lie deeper: "customer.email".
             present = {ours: theirs for ours, theirs in chosen.columns.items() if theirs in keys}
@@ -199,11 +223,13 @@ class RowReader(ABC):
             free = FREE[self.kind]
             columns |= {name: name for name in (free, "lines") if name in keys and chosen.guess and name not in columns}
             columns = {ours: theirs for ours, theirs in columns.items() if ours not in deeper} | deeper
-        cells = [self.cell(ours) for ours in columns]
+        prefix = f"{FREE[self.kind]}."
+        attribute_names = tuple(ours for ours in (*columns, *chosen.constants) if ours.startswith(prefix))
+        cells = tuple(self.cell(ours) for ours in columns)
         if indexed:
-            return cells, _by_index([keys.index(theirs) for theirs in columns.values()])
+            return Plan(cells, _by_index([keys.index(theirs) for theirs in columns.values()]), attribute_names)
         paths = list(columns.values())
-        return cells, lambda row: [_look_up(row, path) for path in paths]
+        return Plan(cells, lambda row: [_look_up(row, path) for path in paths], attribute_names)
 
     def _read_constants(self) -> dict[str, Any]:
         read = {}
@@ -215,12 +241,12 @@ class RowReader(ABC):
         return read
 
     def _template(self, template: str) -> tuple[list[str], Callable[[Any], str | None]]:
-        """Return the columns an id is made of, and what makes it; the number {n} is added later, when all rows are known."""
+        """Return the columns an id is made of, and what makes it; {n} is 1 until all rows are known."""
         parts = [(literal, name) for literal, name in template_parts(template) if name != "n"]
-        last = template_parts(template)[-1]
+        literal, last = template_parts(template)[-1]
         shape = "".join(literal.replace("%", "%%") + ("%s" if name is not None else "") for literal, name in parts)
-        if last[1] == "n":
-            shape += last[0].replace("%", "%%")
+        if last == "n":
+            shape += literal.replace("%", "%%") + "1"
         names = [name for _, name in parts if name is not None]
         if self.header is not None:
             lacking = [name for name in names if name not in self.header]
@@ -234,9 +260,11 @@ class RowReader(ABC):
             def pick(row: Any) -> Sequence[Any]:
                 return [_look_up(row, name) for name in names]
 
+        checked = parse_text(ID_LIMIT)
+
         def build(row: Any) -> str | None:
             values = tuple([value.strip() if value.__class__ is str else _id_part(value) for value in pick(row)])
-            return shape % values if all(values) else None
+            return checked(shape % values) if all(values) else None
 
         return names, build
 
@@ -248,6 +276,12 @@ class RowReader(ABC):
             return normalise_email(text)
         except AddressError as error:
             raise CellError("not an e-mail address", str(error)) from None
+
+    def as_id(self, email: str) -> str:
+        """Return an address that stands for an id, where it is not too long for one."""
+        if len(email) > ID_LIMIT:
+            raise CellError("the e-mail address is too long to stand for an id", "give the row a customer_id")
+        return email
 
     def hashed(self, address: str) -> str:
         """Return the keyed hash of an address."""
@@ -264,36 +298,39 @@ class RowReader(ABC):
             return True
         return bool(known.erased_hashes) and any(each in known.erased_hashes for each in hashes)
 
-    def pass_erased(self) -> None:
-        """Leave a row of a forgotten person alone; nothing of it is written anywhere."""
-        self.tally.unchanged += 1
-        self.tally.notes["rows of people who asked to be forgotten were left alone"] += 1
+    def pass_erased(self, rows: int = 1) -> None:
+        """Leave rows of a forgotten person alone; nothing of them is written anywhere."""
+        self.tally.unchanged += rows
+        self.tally.notes["rows of people who asked to be forgotten were left alone"] += rows
 
     def free_cell(self, name: str) -> Cell | None:
         """Return how a free-form column is read: an attribute, or all of them as one object."""
         free = FREE[self.kind]
         if name == free:
-            return Cell(name, _attributes, takes=dict)
+            return Cell(name, attributes, takes=dict)
         if name.startswith(f"{free}."):
-            kind = self.reading.map.types.get(name)
-            return Cell(name, _ATTRIBUTE_READERS.get(kind or "", _attribute), takes=(bool, int, float, Decimal, list))
+            attribute_name(name)
+            read = TYPES.get(self.reading.map.types.get(name, ""), attribute)
+            return Cell(name, read, takes=(bool, int, float, Decimal, list))
         return None
 
     def free_values(self, cells: dict[str, Any]) -> str | None:
         """Take the free-form columns out of a row's cells; return them as JSON with sorted keys, None without any."""
-        prefix = f"{FREE[self.kind]}."
-        found = dict(cells.pop(FREE[self.kind], None) or {})
-        for name in [name for name in cells if name.startswith(prefix)]:
-            found[name[len(prefix) :]] = cells.pop(name)
-        for name in (cells.get("cleared") or "").split(","):
-            if name.startswith(prefix):
-                found[name[len(prefix) :]] = None
-        return json.dumps(found, sort_keys=True) if found else None
+        free = FREE[self.kind]
+        found = dict(cells.pop(free)) if free in cells else {}
+        prefix = f"{free}."
+        start = len(prefix)
+        for name in self._free_names:
+            if name in cells:
+                found[name[start:]] = cells.pop(name)
+        if "cleared" in cells:
+            found |= {name[start:]: None for name in cells["cleared"].split(",") if name.startswith(prefix)}
+        return as_json(found) if found else None
 
 
 def own_id(kind: Kind) -> Cell:
     """Return how a kind's own id is read."""
-    return Cell(ID[kind], parse_text(180), hard=True)
+    return Cell(ID[kind], parse_text(ID_LIMIT), hard=True)
 
 
 def _by_index(places: Sequence[int]) -> Callable[[Any], Sequence[Any]]:
@@ -317,68 +354,13 @@ def _id_part(value: Any) -> str:
     return "" if value is None or value is _ABSENT or isinstance(value, dict | list) else str(value).strip()
 
 
-def _text_of(value: Any, cell: Cell) -> str:
+def _text_of(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Decimal) and -_LONGEST_NUMBER < value.adjusted() < _LONGEST_NUMBER:
+        return f"{value:f}"  # 1E+2 is a hundred
     if isinstance(value, int | float | Decimal):
         return str(value)
     if isinstance(value, date):
         return value.isoformat()
-    raise CellError(f"{cell.name} is an object or a list, not a text")
-
-
-def _attributes(found: dict[str, Any]) -> dict[str, Any]:
-    if not isinstance(found, dict):
-        raise CellError("not an object")
-    return {
-        parse_text(100)(str(name)): _text(value) if isinstance(value, str) else None if value is None else _attribute(value)
-        for name, value in found.items()
-    }
-
-
-def _attribute(value: Any) -> Any:
-    """Return an attribute: JSON values as they are, texts of CSV files that look like numbers as numbers."""
-    if isinstance(value, str):
-        return _number_or_text(value)
-    if isinstance(value, Decimal):
-        value = float(value)
-        if value.is_integer() and abs(value) < _EXACT_FLOATS:
-            return int(value)
-    if isinstance(value, bool) or (isinstance(value, int) and abs(value) < _LARGEST_WHOLE):
-        return value
-    if isinstance(value, float) and value == value and abs(value) != float("inf"):  # noqa: PLR0124 - NaN is unequal to itself
-        return value
-    if isinstance(value, list) and not any(isinstance(each, dict | list) for each in value):
-        return [None if each is None else _attribute(each) if not isinstance(each, str) else _text(each) for each in value]
-    raise CellError("neither a text, a number, a yes or no, nor a list of them")
-
-
-_text = parse_text(_ATTRIBUTE_LIMIT)
-
-
-def _number_or_text(text: str) -> Any:
-    if text in {"true", "false"}:
-        return text == "true"
-    if len(text) <= 15 and _NUMBERS.issuperset(text):
-        try:
-            return _number(text)
-        except CellError:
-            pass
-    return _text(text)
-
-
-def _number(text: Any) -> Any:
-    digits = str(text).removeprefix("-")
-    if digits.isascii() and digits.isdigit() and (digits == "0" or digits[0] != "0"):
-        return int(str(text))
-    whole, _, fraction = digits.partition(".")
-    if digits.isascii() and whole.isdigit() and fraction.isdigit() and (whole == "0" or whole[0] != "0"):
-        return float(str(text))
-    raise CellError("not a number", repr(text))
-
-
-_ATTRIBUTE_READERS: dict[str, Callable[[Any], Any]] = {
-    "text": lambda value: _text(str(value)),
-    "number": _number,
-    "flag": lambda value: value if isinstance(value, bool) else parse_flag(str(value)),
-}
+    raise CellError("an object or a list, not a text")

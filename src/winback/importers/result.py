@@ -61,6 +61,7 @@ class ImportResult:
     problems: tuple[RowProblem, ...] = ()  # the first of them, in order; of `write_rows` all
     outcomes: tuple[Outcome, ...] = ()  # of each row, in order; of `write_rows` only
     notes: tuple[str, ...] = ()  # what a person should know of the file as a whole
+    columns: Mapping[str, str] = field(default_factory=dict)  # ours = theirs, as said or recognised; none of JSON lines
     encoding: str | None = None  # as detected or said
     format: str | None = None
 

@@ -6,11 +6,12 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, func, insert, select
+from sqlalchemy import Connection, Engine, Table, delete, func, insert, null, select
 
 from winback.errors import InputError
 from winback.importers.customers import CustomerReader
@@ -103,6 +104,7 @@ def import_file(
             connection.commit()
             connection.execution_options(sqlite_begin="IMMEDIATE")
             exclusive(connection)
+            _leave_erased_since(connection, reader)
             done = _merge(connection, settings, kind, reader, now)
             _record_run(connection, kind, path.name, now, done, tally)
             result = _result(done, tally, reader, begun, rejects.path, source)
@@ -201,6 +203,24 @@ def _read_all(reader: RowReader, source: Source, progress: Progress | None) -> N
         progress(reader.tally.rows, source.size, source.size)
 
 
+def _leave_erased_since(connection: Connection, reader: RowReader) -> None:
+    """Take out the rows of people who were forgotten while the file was read; from now on nobody is, until the end."""
+    ids, hashes = erased_hashes(connection)
+    known = reader.reading
+    reader.reading = replace(known, erased_ids=ids - known.erased_ids, erased_hashes=hashes - known.erased_hashes)
+    if ids == known.erased_ids and hashes == known.erased_hashes:
+        return
+    staged = _STAGED[reader.kind][0]
+    who = staged.c.external_id if reader.kind is Kind.CUSTOMERS else func.coalesce(staged.c.customer, staged.c.email)
+    phone_hash = staged.c.phone_hash if reader.kind is Kind.CUSTOMERS else null()
+    address = func.coalesce(staged.c.email_hash, phone_hash).label("address")
+    rows = connection.execute(select(staged.c.line, staged.c.weight, who.label("who"), address)).all()
+    gone = [row for row in rows if reader.is_erased(row.who, row.address)]
+    for row in gone:
+        connection.execute(delete(staged).where(staged.c.line == row.line))
+        reader.pass_erased(row.weight)
+
+
 def _merge(
     connection: Connection,
     settings: ImportSettings,
@@ -261,6 +281,7 @@ def _result(
         problems=tuple(tally.problems),
         outcomes=_outcomes(done, tally) if done.row_by_row else (),
         notes=(*reader.notes(), *done.notes, *(f"{count} {note}" for note, count in tally.notes.items())),
+        columns=reader.sources,
         encoding=source.encoding if source else None,
         format=source.format if source else None,
     )

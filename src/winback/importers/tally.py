@@ -38,7 +38,7 @@ class Rejects:
             path = self._wanted.with_stem(f"{self._wanted.stem}-{number}")
         # Rows hold personal data: nobody else on this machine needs to read them.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        self._stream = os.fdopen(descriptor, "w", encoding="utf-8", newline="")
+        self._stream = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="")
         self._writer = csv.writer(self._stream)
         self._writer.writerow(["line", "severity", "reason", "row"])
         self.path = path

@@ -20,6 +20,11 @@ class CellError(ValueError):
         self.reason = reason
         self.detail = detail
 
+    @property
+    def told(self) -> str:
+        """Return the reason as it follows the name of a column: `is not a date`, `has a NUL character`."""
+        return self.reason if self.reason.startswith("has ") else f"is {self.reason}"
+
 
 #: Texts that databases and spreadsheets export for an empty cell.
 EMPTY = frozenset({"", "NULL", "\\N", "#N/A"})
@@ -139,6 +144,28 @@ def _bounded(value: int, text: str) -> int:
     return value
 
 
+class DayOrder:
+    """Read day and month of dates with slashes in the order of the shop's country, and know whether the dates bear it out."""
+
+    def __init__(self, region: str) -> None:
+        self._month_first = region in _MONTH_FIRST
+        self._examples: dict[bool, str] = {}  # of dates that can be read in two ways, and of those that cannot
+
+    def read(self, first: str, second: str) -> tuple[int, int]:
+        """Return month and day."""
+        month, day = (int(first), int(second)) if self._month_first else (int(second), int(first))
+        if month != day and month <= 12:
+            self._examples.setdefault(day <= 12, f"{first}/{second}")
+        return month, day
+
+    def note(self) -> str | None:
+        """Return what a person should look at: dates that can be read in two ways, and none that tells which."""
+        if True not in self._examples or False in self._examples:
+            return None
+        order, other = ("month/day", "%d/%m/%Y") if self._month_first else ("day/month", "%m/%d/%Y")
+        return f"dates such as {self._examples[True]} were read as {order}; if that is wrong: --date-format {other}"
+
+
 class Moments:
     """Read moments; without an offset they are wall-clock times of `zone`, a bare date is its first moment."""
 
@@ -148,10 +175,10 @@ class Moments:
         `bind` makes of a moment what the database driver takes.
         """
         self._zone = ZoneInfo(zone)
-        self._month_first = region in _MONTH_FIRST
         self._style = style
         self._bind = bind
         self._known: dict[str, Any] = {}
+        self.order = DayOrder(region)
 
     def parse(self, text: str) -> Any:
         """Return the moment as the database driver takes it."""
@@ -196,7 +223,7 @@ class Moments:
         if match := _DOTTED.match(day.rstrip(",")):
             d, m, y = match.groups()
         elif match := _SLASHED.match(day.rstrip(",")):
-            m, d, y = match.groups() if self._month_first else (match[2], match[1], match[3])
+            (m, d), y = self.order.read(match[1], match[2]), match[3]
         else:
             return datetime.fromisoformat(day if not required else text)
         if not y or len(y) == 2:
@@ -218,7 +245,7 @@ class Birthdays:
     """Read birthdays; the year may be unknown. Placeholder dates are no birthdays and are counted in `sentinels`."""
 
     def __init__(self, region: str, style: str | None, today: date) -> None:
-        self._month_first = region in _MONTH_FIRST
+        self.order = DayOrder(region)
         self._style = style if style not in {"unix", "unix_ms"} else None
         self._today = today
         self.read = 0
@@ -255,8 +282,7 @@ class Birthdays:
         if match := _DOTTED.match(day_text):
             return self._year(match[3]), int(match[2]), int(match[1])
         if match := _SLASHED.match(day_text):
-            month, day = (match[1], match[2]) if self._month_first else (match[2], match[1])
-            return self._year(match[3]), int(month), int(day)
+            return self._year(match[3]), *self.order.read(match[1], match[2])
         if re.fullmatch(r"\d{8}", day_text):
             return int(day_text[:4]), int(day_text[4:6]), int(day_text[6:])
         raise CellError("not a birthday", f"{text!r}; write it like 1985-11-24, or --11-24 when the year is unknown")

@@ -16,6 +16,7 @@ from winback.store import (
     customers,
     enrollments,
     events,
+    exclusive,
     interactions,
     message_history,
     messages,
@@ -41,6 +42,8 @@ def erase_customer(connection: Connection, customer_id: int, *, now: datetime, k
     Orders, lines, messages and interactions stay as rows without anything personal, so that reports count as before. Return the
     channels of the addresses. Erasing an erased customer takes out only what has come since, such as a gateway's late answer.
     """
+    # An import that runs now would write the person anew; the next one reads who was erased.
+    exclusive(connection)
     person = connection.execute(select(customers).where(customers.c.id == customer_id)).one()
     addresses = {Channel.EMAIL: person.email_hash, Channel.SMS: person.phone_hash}
     suppressed = {channel: found for channel, found in addresses.items() if found is not None}
