@@ -103,6 +103,7 @@ class Behaviour:
     connections: int | None = None  # more at a time are turned away with 421
     idle: float | None = None  # seconds without a byte after which the connection is closed
     slow: float = 0  # seconds before each reply
+    trickle: float = 0  # seconds before each 64 KB of content is read
     dribble: bool = False  # send replies byte by byte
     script: Callable[[Event], Answer] = lambda event: None
 
@@ -124,6 +125,9 @@ class SmtpServer:
         self._lock = threading.Lock()
         self._ids = (f"{number:06X}" for number in count(1))
         self._listener = socket.create_server((self.host, 0), backlog=128)
+        if behaviour.trickle:
+            # Else the system takes megabytes in advance.
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         self.port: int = self._listener.getsockname()[1]
         self._start(self._accept)
 
@@ -411,7 +415,7 @@ class _Session:
     def _rcpt(self, line: str) -> None:
         recipient = line.partition(":")[2].strip().strip("<>")
         if self._sender is None:
-            self._reply("503 5.5.1 need MAIL first")
+            self._answer("RCPT", line, "503 5.5.1 need MAIL first")
             return
         before, self._recipient = self._recipient, recipient
         reply = self._answer("RCPT", line, self._behaviour.refuse.get(recipient, "250 2.1.5 Ok"))
@@ -419,11 +423,11 @@ class _Session:
             self._recipient = before
 
     def _data(self, line: str) -> None:
-        if not self._recipient and not (self._behaviour.data_anyway and self._sender is not None):
-            self._reply("503 5.5.1 need RCPT first" if self._sender is None else "554 5.5.1 no valid recipients")
-            self._message += 1
-            return
-        if not self._answer("DATA", line, "354 go ahead").startswith("354"):
+        if self._recipient or (self._behaviour.data_anyway and self._sender is not None):
+            usual = "354 go ahead"
+        else:
+            usual = "503 5.5.1 need RCPT first" if self._sender is None else "554 5.5.1 no valid recipients"
+        if not self._answer("DATA", line, usual).startswith("354"):
             self._message += 1
             return
         self._content()
@@ -439,6 +443,7 @@ class _Session:
         lines: list[bytes] = []
         while True:
             while b"\r\n" not in self._buffer:
+                self._server.stopping.wait(self._behaviour.trickle)
                 self._more()
             *whole, self._buffer = self._buffer.split(b"\r\n")
             if b"." in whole:

@@ -53,7 +53,7 @@ def test_connections_are_kept_between_calls_and_end_politely(pipelining: bool) -
 
 def test_few_messages_take_few_connections() -> None:
     with smtp_server() as server:
-        send(smtp_gateway(server, connections=10), letters(1), server)
+        send(smtp_gateway(server, connections=10), letters(2), server)
         assert server.connections == 1
 
 

@@ -100,12 +100,11 @@ def test_no_empty_message_is_sent_when_mail_was_refused_and_the_rest_was_not() -
             return None
         return {"MAIL": "451 4.3.0 no", "RCPT": "250 fine", "DATA": "354 go on"}.get(event.verb)
 
-    with smtp_server(script=script, data_anyway=True) as server:
-        server.behaviour.refuse = {}
-        sent = send(smtp_gateway(server, connections=1), letters(4))
+    with smtp_server(script=script) as server:
+        sent = send(smtp_gateway(server, connections=1), letters(4), server)
         assert isinstance(sent[1], Retry)
         assert sent.accepted == {"m0", "m2", "m3"}
-        assert b"\r\n.\r\n.\r\n" not in server.received[0]
+        assert b"DATA\r\n.\r\n" not in server.received[0]
 
 
 # The line breaks
@@ -187,8 +186,8 @@ def test_421_instead_of_250_leaves_no_doubt() -> None:
         assert sent.announced.count("m3") == 2
 
 
-def large(number: int) -> bytes:
-    return b"Subject: %d\r\n\r\n" % number + (b"x" * 76 + b"\r\n") * 100_000
+def large(number: int, lines: int = 100_000) -> bytes:
+    return b"Subject: %d\r\n\r\n" % number + (b"x" * 76 + b"\r\n") * lines
 
 
 @both_ways
@@ -211,6 +210,14 @@ def test_a_server_that_takes_no_more_of_a_large_content_is_not_waited_for() -> N
         assert "m1" not in sent.announced
 
 
+def test_a_server_that_takes_a_large_content_slowly_is_waited_for() -> None:
+    """All in all it takes longer than the time-out, but it moves on all the time."""
+    with smtp_server(trickle=0.004) as server:
+        messages = [letter(0, content=large(0, 160_000))]
+        sent = send(smtp_gateway(server, connections=1, timeouts=seconds(data=0.5)), messages, server)
+        assert sent.accepted == {"m0"}
+
+
 @pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA"])
 @both_ways
 def test_silence_before_the_content_lets_the_message_go_later(pipelining: bool, verb: str) -> None:
@@ -229,7 +236,7 @@ def test_silence_for_one_recipient_while_others_are_served_is_that_messages_own_
         return Hang() if event.verb == "RCPT" and "p0@" in event.line else None
 
     with smtp_server(script=script, slow=0.005) as server:
-        sent = send(smtp_gateway(server, connections=2, timeouts=seconds(command=0.3)), letters(40), server)
+        sent = send(smtp_gateway(server, connections=2, timeouts=seconds(command=1.2)), letters(40), server)
         outcome = sent[0]
         assert isinstance(outcome, Retry)
         assert not outcome.whole_gateway

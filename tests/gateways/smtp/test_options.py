@@ -27,6 +27,12 @@ def test_a_host_is_enough() -> None:
     assert found.timeouts.final == timedelta(minutes=10)
 
 
+def test_names_become_ascii() -> None:
+    found = options(host="smtp.bücher.example", hostname="laden.bücher.example")
+    assert (found.host, found.hostname) == ("smtp.xn--bcher-kva.example", "laden.xn--bcher-kva.example")
+    assert options(host="[::1]").host == "::1"
+
+
 @pytest.mark.parametrize(("tls", "port"), [("implicit", 465), ("starttls", 587), ("none", 25)])
 def test_the_port_follows_from_tls(tls: str, port: int) -> None:
     assert options(tls=tls).real_port == port
@@ -58,6 +64,8 @@ def test_everything_can_be_said() -> None:
         ({"host": " "}, "gateways.relay.host: is empty"),
         ({"host": "smtp://example.com"}, "'smtp://example.com' is not the name of a server"),
         ({"host": "smtp.example.com:587"}, "has a port in it; write the port on a line of its own"),
+        ({"host": "smtp..example.com"}, "'smtp..example.com' cannot be the name of a machine"),
+        ({"hostname": "my shop"}, "'my shop' cannot be the name of a machine"),
         ({"port": "587"}, "gateways.relay.port"),
         ({"port": 0}, "gateways.relay.port"),
         ({"tls": "ssl"}, "gateways.relay.tls"),

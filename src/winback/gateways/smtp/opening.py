@@ -52,6 +52,7 @@ class Opener:
         self._context: ssl.SSLContext | None = None
         self._where = f"{options.host}:{options.real_port}"
         self._last_address: object = None
+        self._name = ""
 
     async def open(self, record: Record | None = None) -> tuple[Line, Capabilities]:
         """Return a line that waits for MAIL, and what the server can do. Raise CannotOpen."""
@@ -132,7 +133,9 @@ class Opener:
             raise self._refused(reply, "greeting", "ask the mail server's owner why")
 
     async def _introduce(self, line: Line) -> Capabilities:
-        name = (self._options.hostname or own_name(line)).encode("idna" if self._options.hostname else "ascii")
+        if not self._name:
+            self._name = self._options.hostname or own_name(line)
+        name = self._name.encode("ascii")
         reply = await self._say(line, b"EHLO " + name)
         if reply.code == 250:
             return read_capabilities(reply, pipelining=self._options.pipelining)

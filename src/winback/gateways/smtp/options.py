@@ -26,7 +26,18 @@ def _host(value: str) -> str:
         raise refused(f"{value!r} is not the name of a server", 'write the name alone: "smtp.example.com"')
     if value.count(":") == 1:
         raise refused(f"{value!r} has a port in it", "write the port on a line of its own, port = …")
-    return value.strip("[]")
+    return _name(value.strip("[]"))
+
+
+def _name(value: str) -> str:
+    """Return a machine's name in ASCII (IDNA)."""
+    try:
+        name = value.encode("idna").decode("ascii")
+    except UnicodeError:
+        name = ""
+    if not name or not name.isprintable() or " " in name:
+        raise refused(f"{value!r} cannot be the name of a machine", 'write it like "smtp.example.com"')
+    return name
 
 
 def _address(value: str) -> str:
@@ -92,7 +103,7 @@ class SmtpOptions(Options):
         description="Where bounces go: the envelope sender (Return-Path), instead of the sender's own address.",
         examples=["bounces@example.com"],
     )
-    hostname: Text | None = Field(
+    hostname: Annotated[Text, AfterValidator(_name)] | None = Field(
         None,
         description="How this machine introduces itself in EHLO; its own full name by default.",
         examples=["shop.example.com"],
@@ -107,7 +118,7 @@ class SmtpOptions(Options):
         examples=["20s"],
     )
     pipelining: bool = Field(True, description="Whether to use PIPELINING where the server offers it.")
-    timeouts: SmtpTimeouts = Field(SmtpTimeouts(), description="How long to wait for the other side.")
+    timeouts: SmtpTimeouts = Field(default_factory=SmtpTimeouts, description="How long to wait for the other side.")
 
     @property
     def real_port(self) -> int:

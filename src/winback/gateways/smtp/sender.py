@@ -28,6 +28,9 @@ _TRIES = 3
 _AWAY = 5.0
 _FULL = 10.0
 
+#: Seconds for which the first connection may have all messages to itself, so that a handful takes no more than one.
+_ALONE = 0.5
+
 #: Seconds that good-byes may take.
 _GOODBYE = 1.0
 
@@ -52,7 +55,7 @@ class SmtpSender(Sender):
         self._sending = False
         self._waiting = False  # the loop runs until `_wake`
         limits = [limit.total_seconds() for _, limit in options.timeouts]
-        self._tick = min(1.0, *(limit / 4 for limit in limits))
+        self._tick = min(_ALONE, *(limit / 4 for limit in limits))
         self._prepare((), lambda message_id: None)
 
     def _prepare(self, messages: Iterable[Outgoing], on_handover: Callable[[str], None]) -> None:
@@ -61,6 +64,8 @@ class SmtpSender(Sender):
         self._exhausted = False
         self._pending: deque[Delivery] = deque()  # taken from the iterable, and with no connection
         self._unsettled = 0  # taken from the iterable, and without an outcome
+        self._alone_until = self._loop.time() + _ALONE
+        self._answered = False  # whether the server has said anything of a message yet
         self._outcomes: deque[tuple[str, Outcome]] = deque()
         self._error: Exception | None = None  # to be raised when everything under way has its outcome
         self._halted: Retry | None = None  # why nothing more may be handed over
@@ -137,6 +142,7 @@ class SmtpSender(Sender):
             now = self._loop.time()
             for connection in (*self._connections, *self._leaving):
                 connection.overdue(now)
+            self._wake()
 
     # Sharing out
 
@@ -156,7 +162,7 @@ class SmtpSender(Sender):
             return  # the first connection goes ahead: when it cannot be opened, no other can
         if not self._connections:
             self._open_first()
-        elif self._loop.time() >= self._full_until:
+        elif self._loop.time() >= (self._full_until if self._answered else max(self._full_until, self._alone_until)):
             # One more for each message that the others have no hand free for.
             while room > 0 and self._have_pending(len(self._opening) + 1):
                 self._open()
@@ -209,6 +215,8 @@ class SmtpSender(Sender):
             if line.down is None:
                 options = self._options
                 connection = Connection(line, capabilities, self, options.messages_per_connection, options.timeouts)
+                if not self._connections:
+                    self._alone_until = self._loop.time() + _ALONE
                 self._connections.add(connection)
                 self._idle.append(connection)
                 self._away = None
@@ -267,7 +275,7 @@ class SmtpSender(Sender):
     def settle(self, delivery: Delivery, outcome: Outcome) -> None:
         """Take what the server said, or that it said nothing."""
         if not isinstance(outcome, Unknown):
-            self._answered_at, self._unanswered = self._loop.time(), 0
+            self._answered, self._answered_at, self._unanswered = True, self._loop.time(), 0
         self._finish(delivery, outcome)
 
     def trouble(self, delivery: Delivery, trouble: Retry, *, since: float, again: bool) -> None:
