@@ -74,7 +74,7 @@ def audience_text(campaign: Campaign) -> str:
     audience = campaign.audience
     match audience:
         case Sleeping():
-            return f"customers whose last order is {_ago(audience.inactive)} ago"
+            return f"customers who have not ordered for {_silence(audience.inactive)}"
         case Birthday():
             what = {"birthday": "birthday", "first_order": "day of the first order"}.get(audience.field)
             when = _days_from(audience.offset)
@@ -96,12 +96,11 @@ def audience_text(campaign: Campaign) -> str:
             return "everybody, on " + ", ".join(f"{day:%-d %B %Y}" for day in audience.on)
 
 
-def _ago(inactive: Inactive) -> str:
+def _silence(inactive: Inactive) -> str:
+    most = f", and for {_spelled(inactive.at_most)} at most" if inactive.at_most else ""
     if inactive.rhythms is not None:
-        least = f"{inactive.rhythms:g} times their own usual time between orders"
-    else:
-        least = _spelled(inactive.at_least or timedelta())
-    return f"{least} to {_spelled(inactive.at_most)}" if inactive.at_most else f"{least} or more"
+        return f"{inactive.rhythms:g} times their own usual time between orders{most}"
+    return f"{_spelled(inactive.at_least or timedelta())} or longer{most}"
 
 
 def _days_from(offset: timedelta) -> str:

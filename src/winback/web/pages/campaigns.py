@@ -13,6 +13,7 @@ from winback.project import Campaign
 from winback.report import CampaignReport, build_report
 from winback.report.charts import over_time, point_is
 from winback.report.printing import Printer
+from winback.report.words import did, first_upper
 from winback.store import reading, writing
 from winback.web import words
 from winback.web.queries import campaigns as read
@@ -78,9 +79,8 @@ def _chart(request: Request, result: CampaignReport | None, now: datetime) -> di
         return {"chart": "", "chart_note": ""}
     shop = request.state.project.settings.shop
     today = now.astimezone(ZoneInfo(shop.zone)).date()
-    successes = "Orders" if result.conversion == "order" else result.conversion.removeprefix("event:").capitalize()
     printer = Printer.of(shop.zone, shop.locale, shop.currency)
-    chart = over_time("campaign-time", result.days, today, successes, printer)
+    chart = over_time("campaign-time", result.days, today, first_upper(did(result.conversion)), printer)
     return {"chart": chart, "chart_note": f"Each point is {point_is(result.days, today)}"}
 
 
