@@ -47,10 +47,8 @@ def take(desk: Desk, events: Sequence[ReceiptEvent]) -> Counter[str]:
     known = find_messages(desk, [event.provider_id for event in events])
     entries = []
     for event in events:
-        key = receipt_log.provider_id(event.provider_id)
-        message = known.get(key)
-        if not key:
-            key = receipt_log.digest(event.kind, event.recipient or "", str(event.at), event.text)
+        message = known.get(event.provider_id)
+        key = event.provider_id or receipt_log.digest(event.kind, event.recipient or "", str(event.at), event.text)
         entries.append(Entry(event, key, None if message is None else message.id))
     fresh = receipt_log.keep(desk, entries)
     reports = [_report(desk, entry.event, known.get(entry.key)) for entry in fresh]
@@ -99,7 +97,7 @@ def catch_up(desk: Desk) -> Counter[str]:
 
 def find_messages(desk: Desk, provider_ids: Iterable[str]) -> dict[str, Row[Any]]:
     """Return messages by the provider's id for them, or by our own where a provider gives that back; their rows are locked."""
-    wanted = sorted({receipt_log.provider_id(text) for text in provider_ids} - {""})
+    wanted = sorted(set(provider_ids) - {""})
     found: dict[str, str] = {}
     for start in range(0, len(wanted), _CHUNK):
         part = wanted[start : start + _CHUNK]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import blake2b
@@ -53,20 +54,21 @@ class Desk:
         return min(at.replace(tzinfo=UTC) if at.tzinfo is None else at, self.now)
 
     def address(self, recipient: str | None) -> tuple[Channel, str] | None:
-        """Return the channel and the keyed hash of an address that a provider names, None when it is none."""
-        if not recipient:
-            return None
+        """Return the channel and the keyed hash of an address that a provider names, None when it is none.
+
+        A phone number may come without its +, or as it is dialled at home: of its readings the one that a customer has counts.
+        """
+        readings = [] if recipient is None else list(self._readings(recipient.strip()))
+        return next((address for address in readings if self.people(address)), readings[0] if readings else None)
+
+    def _readings(self, recipient: str) -> Iterator[tuple[Channel, str]]:
         if "@" in recipient:
-            try:
-                return Channel.EMAIL, hash_address(normalise_email(recipient), self.address_key)
-            except AddressError:
-                return None
-        for number in (recipient, f"+{recipient.strip()}"):  # providers leave out the +
-            try:
-                return Channel.SMS, hash_address(normalise_phone(number, self.project.settings.shop.region), self.address_key)
-            except AddressError:
-                continue
-        return None
+            with suppress(AddressError):
+                yield Channel.EMAIL, hash_address(normalise_email(recipient), self.address_key)
+            return
+        for number in (recipient,) if recipient.startswith("+") else (f"+{recipient}", recipient):
+            with suppress(AddressError):
+                yield Channel.SMS, hash_address(normalise_phone(number, self.project.settings.shop.region), self.address_key)
 
     def people(self, address: tuple[Channel, str]) -> list[int]:
         """Return the ids of the customers who have an address; families share phones."""
@@ -76,9 +78,9 @@ class Desk:
         return list(self.connection.scalars(query))
 
 
-def provider_id(text: str) -> str:
-    """Return a provider's id for a message as we keep it."""
-    return _storable_text(text)[:_ID]
+def storable_event(event: ReceiptEvent) -> ReceiptEvent:
+    """Return an event whose texts both databases can keep; nothing in a call is to be trusted."""
+    return replace(event, provider_id=_storable_text(event.provider_id)[:_ID], text=_storable_text(event.text))
 
 
 def digest(*parts: str) -> str:

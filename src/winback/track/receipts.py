@@ -21,7 +21,7 @@ from winback.gateways.base import ReceiptEvent, ReceiptRequest
 from winback.store import writing
 from winback.track import deliveries, replies
 from winback.track.body import read_body
-from winback.track.receipt_log import Desk
+from winback.track.receipt_log import Desk, storable_event
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -84,7 +84,7 @@ def _configured(state: TrackState, name: str) -> Gateway:
 
 def _read(gateway: Gateway, call: ReceiptRequest) -> list[ReceiptEvent]:
     try:
-        return [event for event in gateway.receipts(call) if event.kind in _KINDS]
+        return [storable_event(event) for event in gateway.receipts(call) if event.kind in _KINDS]
     except GatewayError as error:
         logger.warning("receipts_refused gateway=%s", gateway.name)
         raise HTTPException(403, error.message) from None

@@ -32,10 +32,9 @@ def take(desk: Desk, events: Sequence[ReceiptEvent]) -> Counter[str]:
     replies: dict[str, _Reply] = {}
     entries = []
     for event in events:
-        own = receipt_log.provider_id(event.provider_id)
-        message = answered.get(own)
+        message = answered.get(event.provider_id)
         reply = _Reply(event, _people(desk, event, message))
-        key = _key(desk, event, own, is_ours=message is not None)
+        key = _key(desk, event, is_ours=message is not None)
         replies[key] = reply
         entries.append(Entry(event, key, _about(desk, reply) if message is None else message.id))
     counts: Counter[str] = Counter()
@@ -56,15 +55,15 @@ def _people(desk: Desk, event: ReceiptEvent, message: Row[Any] | None) -> tuple[
     return tuple(dict.fromkeys(found))
 
 
-def _key(desk: Desk, event: ReceiptEvent, own: str, *, is_ours: bool) -> str:
+def _key(desk: Desk, event: ReceiptEvent, *, is_ours: bool) -> str:
     """Return the reply's id.
 
     Some providers name none, others that of the message it answers: a STOP must never pass for a repetition of something that
     the same person wrote before.
     """
-    if own and not is_ours:
-        return own
-    return receipt_log.digest(own, event.recipient or "", str(event.at or desk.now.date()), event.text)
+    if event.provider_id and not is_ours:
+        return event.provider_id
+    return receipt_log.digest(event.provider_id, event.recipient or "", str(event.at or desk.now.date()), event.text)
 
 
 def _about(desk: Desk, reply: _Reply) -> str | None:

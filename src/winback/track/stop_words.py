@@ -69,7 +69,8 @@ _AROUND = ("please", "pls", "plz", "bitte", "svp", "merci", "danke", "thanks", "
 
 def plain(text: str) -> str:
     """Return a text without case, accents, punctuation and emoji, its words one space apart."""
-    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold())
+    # A capital I is an i, or in Turkish an ı.
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold()).replace("ı", "i")
     kept = (letter for letter in folded if unicodedata.category(letter) != "Mn")
     # Apostrophes belong to their word: "don't" is "dont".
     return " ".join("".join("" if letter in "'’" else letter if _is_word(letter) else " " for letter in kept).split())
