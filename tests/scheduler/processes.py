@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,13 +40,13 @@ def winback(root: Path, database_url: str, *arguments: str) -> subprocess.Comple
 class Started:
     """A command that is running; what it says goes to a file."""
 
-    def __init__(self, root: Path, database_url: str, log: Path, *arguments: str) -> None:
+    def __init__(self, root: Path, variables: Mapping[str, str], log: Path, *arguments: str) -> None:
         self._log = log
         with log.open("w") as stream:
             self.process = subprocess.Popen(
                 [WINBACK, *arguments],
                 cwd=root,
-                env=environment(database_url),
+                env=variables,
                 stdout=stream,
                 stderr=stream,
                 start_new_session=True,
@@ -76,10 +76,10 @@ class Started:
 
 
 @contextmanager
-def started(root: Path, database_url: str, *arguments: str) -> Iterator[Started]:
+def started(root: Path, database_url: str, *arguments: str, variables: Mapping[str, str] | None = None) -> Iterator[Started]:
     """Start a command; it is killed at the end if it still runs."""
     log = root / f"log-{time.monotonic_ns()}"
-    command = Started(root, database_url, log, *arguments)
+    command = Started(root, {**environment(database_url), **(variables or {})}, log, *arguments)
     try:
         yield command
     finally:

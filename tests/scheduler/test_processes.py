@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -15,7 +17,7 @@ import httpx
 from sqlalchemy import Engine, select
 
 from tests.project.builder import campaign, email_step, write_shop
-from tests.scheduler.processes import as_json, started, wait_until, winback
+from tests.scheduler.processes import PATIENCE, as_json, started, wait_until, winback
 from tests.scheduler.shops import WAKE, add_sleepers, in_outbox, make_shop, rows, states, times_sent
 from tests.servers.smtp import Answer, Event, Hang, SmtpServer, smtp_server
 from winback.scheduler import run_pass
@@ -172,10 +174,19 @@ def _everything(engine: Engine) -> tuple[Any, ...]:
         return tuple(connection.execute(select(consents))), tuple(rows(engine, "external_id", "state"))
 
 
-def test_a_daemon_without_pages_only_makes_passes(tmp_path: Path) -> None:
+_LINE = re.compile(r'[0-9T:.-]+Z [a-z]+\.[a-z]+( [a-z_]+=("([^"\\]|\\.)*"|[^ "=]+))*')
+
+
+def test_a_service_without_pages_tells_systemd_and_writes_a_log_that_programs_can_read(tmp_path: Path) -> None:
     root = write_shop(tmp_path / "shop", campaigns={"wake": WAKE})
-    with started(root, "", "daemon", "--no-web", "--every", "1s") as daemon:
-        wait_until(lambda: daemon.said.count("pass.finished") >= 2, daemon)
-        assert daemon.fields("daemon.started")["pages"] == "none"
-        daemon.tell(signal.SIGTERM)
-        assert daemon.wait() == 0
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(address := str(tmp_path / "notify"))
+        systemd.settimeout(PATIENCE)
+        with started(root, "", "daemon", "--no-web", "--every", "1s", variables={"NOTIFY_SOCKET": address}) as daemon:
+            assert systemd.recv(100) == b"READY=1"
+            wait_until(lambda: daemon.said.count("pass.finished") >= 2, daemon)
+            daemon.tell(signal.SIGTERM)
+            assert systemd.recv(100) == b"STOPPING=1"
+            assert daemon.wait() == 0
+    assert [line for line in daemon.said.splitlines() if not _LINE.fullmatch(line)] == []
+    assert daemon.fields("daemon.started")["pages"] == "none"

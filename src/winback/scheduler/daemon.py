@@ -64,6 +64,7 @@ class Daemon:
         self._idle = threading.Event()
         self._idle.set()
         self._alive_at = time.monotonic()
+        self._said_it_hangs = False
         self._leading: bool | None = None
         self._scheduler: BackgroundScheduler | None = None
         self._heart: threading.Thread | None = None
@@ -75,15 +76,16 @@ class Daemon:
         scheduler.add_job(self._ticked, _Steady(self._every), id=_TICK, coalesce=True, max_instances=1, misfire_grace_time=None)
         scheduler.start()
         self._scheduler = scheduler
-        self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+        self._heart = threading.Thread(target=self._beating, name="heartbeat", daemon=True)
         self._heart.start()
 
     def stop(self, within: timedelta) -> bool:
         """Finish what is in hand and begin nothing new; return whether that was done within the time."""
         until = time.monotonic() + within.total_seconds()
         self._stop.set()
-        if self._scheduler is not None:
-            self._scheduler.shutdown(wait=False)
+        scheduler, self._scheduler = self._scheduler, None
+        if scheduler is not None:
+            scheduler.shutdown(wait=False)
         done = self._idle.wait(max(0.0, until - time.monotonic()))
         if done:
             self._give_up_lead()
@@ -156,9 +158,14 @@ class Daemon:
         return self._stop.is_set() or self._alive_at >= turn_ends
 
     @property
+    def busy(self) -> bool:
+        """Say whether a pass is being made."""
+        return not self._idle.is_set()
+
+    @property
     def hangs(self) -> bool:
         """Say whether a pass has shown no sign of life for long."""
-        return not self._idle.is_set() and time.monotonic() - self._alive_at > HUNG_AFTER.total_seconds()
+        return self.busy and time.monotonic() - self._alive_at > HUNG_AFTER.total_seconds()
 
     def _lead(self, now: datetime) -> bool:
         """Return whether this daemon plans, and say so when that changes. Without a database nobody does."""
@@ -179,29 +186,37 @@ class Daemon:
                 leases.release(self._engine, leases.PLANNING, self._worker)
             self._leading = False
 
-    def _beat(self) -> None:
+    def beat(self) -> None:
         """Keep the lead while passes go on, tell systemd that all is well, and see to it that the next tick comes."""
-        said = False
+        if self.hangs:
+            if not self._said_it_hangs:
+                log.say("pass.hangs", worker=self._worker, minutes=int(HUNG_AFTER.total_seconds() // 60))
+            self._said_it_hangs = True
+            return
+        self._said_it_hangs = False
+        notify("WATCHDOG=1")
+        led = self._leading
+        taken_over = self._lead(self._now()) and led is False
+        self._mind_the_clock(at_once=taken_over)
+
+    def _beating(self) -> None:
         while not self._stop.wait(leases.RENEW_EVERY.total_seconds()):
-            if self.hangs:
-                if not said:
-                    log.say("pass.hangs", worker=self._worker, minutes=int(HUNG_AFTER.total_seconds() // 60))
-                said = True
-                continue
-            said = False
-            notify("WATCHDOG=1")
-            led = self._leading
-            if (self._lead(self._now()) and led is False) or self._clock_was_set_back():
-                self._tick_now()
+            self.beat()
 
-    def _clock_was_set_back(self) -> bool:
-        """Say whether the next tick waits until the old time comes again."""
-        job = self._scheduler.get_job(_TICK) if self._scheduler else None
-        return job is not None and job.next_run_time - system_clock.now() > self._every
+    def _mind_the_clock(self, *, at_once: bool) -> None:
+        """See to it that the next tick is near. The scheduler sleeps for as long as it thought right before the clock changed.
 
-    def _tick_now(self) -> None:
-        if self._scheduler is not None:
-            self._scheduler.modify_job(_TICK, next_run_time=system_clock.now())
+        A clock that was set back would keep it waiting until the old time comes again; a night's suspension does not count as
+        time to a sleeping thread.
+        """
+        scheduler = self._scheduler
+        job = scheduler.get_job(_TICK) if scheduler else None
+        if scheduler is None or job is None:
+            return
+        now = system_clock.now()
+        if at_once or job.next_run_time - now > self._every:
+            job.modify(next_run_time=now)
+        scheduler.wakeup()
 
 
 class _Steady(BaseTrigger):  # type: ignore[misc] # APScheduler has no types
