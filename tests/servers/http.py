@@ -138,6 +138,7 @@ def _handler(server: HttpServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"  # keeps connections open
         timeout = 30
+        disable_nagle_algorithm = True  # else each answer waits 40 ms for an acknowledgement
 
         def setup(self) -> None:
             super().setup()
