@@ -13,9 +13,12 @@ _MORE_REASONS = {
     "hard_bounce": "the mailbox or number does not exist",
     "complaint": "reported as spam",
     "attempts": "every attempt was used up",
-    "render": "the template failed for this person",
+    "rules_failed": "the campaign's rules could not be asked",
     "unknown": "no reason was kept",
 }
+
+#: Begins the reason of messages that could not be composed; the template's file and line follow.
+_RENDER = "render "
 
 _EVENT = "event:"
 _FALLBACK = ":fallback"
@@ -23,6 +26,8 @@ _FALLBACK = ":fallback"
 
 def reason_text(reason: str) -> str:
     """Return a stored reason in words; one that has no words of ours is shown as it is."""
+    if reason.startswith(_RENDER):
+        return f"the template failed at {reason.removeprefix(_RENDER)}"
     return REASONS.get(reason) or _MORE_REASONS.get(reason) or reason.replace("_", " ")
 
 

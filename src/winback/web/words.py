@@ -47,15 +47,22 @@ _MORE_REASONS = {
     "manual": "put on the list by a person",
     "fallback": "goes by the other channel",
     "attempts": "every attempt was used up",
+    "rules_failed": "the campaign’s rules could not be asked",
     "ordered": "ordered meanwhile",
     "unsubscribed": "unsubscribed",
 }
+
+
+#: Begins the reason of messages that could not be composed; the template's file and line follow.
+_RENDER = "render "
 
 
 def reason_text(reason: str | None) -> str:
     """Return a stored reason in words; one that has no words of ours is shown as it is."""
     if not reason:
         return ""
+    if reason.startswith(_RENDER):
+        return f"the template failed at {reason.removeprefix(_RENDER)}"
     return REASONS.get(reason) or _MORE_REASONS.get(reason) or reason.replace("_", " ")
 
 
