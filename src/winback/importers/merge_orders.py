@@ -122,7 +122,8 @@ def _refuse_incomplete(merge: Merge) -> None:
         lacking = [
             name for column, name in _NEEDED.items() if row[column] is None and not (column == "customer" and row["email"])
         ]
-        merge.tally.reject(row["line"], f"{' and '.join(lacking)} is empty, and the order is not known yet", "", row["raw"] or "")
+        empty = f"{' and '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} empty"
+        merge.tally.reject(row["line"], f"{empty}, and the order is not known yet", "", row["raw"] or "")
         merge.tally.rejected += row["weight"] - 1
     merge.connection.execute(delete(s).where(incomplete))
 

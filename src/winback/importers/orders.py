@@ -77,7 +77,7 @@ class OrderReader(RowReader):
         if name == "order_id":
             return own_id(self.kind)
         if name == "lines":
-            return Cell(name, _list, hard=True, takes=list)
+            return Cell(name, _list, hard=True, takes=(list, dict))
         free = self.free_cell(name)
         if free is not None:
             return free

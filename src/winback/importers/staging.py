@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Connection, Integer, MetaData, String, Table, delete, text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Connection, Integer, MetaData, String, Table, delete, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import CreateTable
 
-from winback.store import Id, Json, UtcDateTime
+from winback.store import Id, UtcDateTime
 
 _BATCH = 5000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -17,6 +18,8 @@ _MICROSECOND = timedelta(microseconds=1)
 
 #: Of their own, apart from the database's schema.
 _metadata = MetaData()
+#: None is no value here, not the JSON value null: rows are read and written back where ids repeat.
+_Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 _Line = BigInteger().with_variant(Integer(), "sqlite")
 
 
@@ -42,7 +45,7 @@ staged_customers = _staged(
     *(Column(name, String) for name in ("email", "phone", "email_hash", "phone_hash", "first_name", "last_name", "locale")),
     *(Column(name, String) for name in ("country", "city", "zone", "phone_zone")),
     *(Column(name, Integer) for name in ("birth_year", "birth_month", "birth_day")),
-    Column("attributes", Json),
+    Column("attributes", _Json),
     Column("cleared", String),
     Column("weight", Integer),
     Column("target_id", Id),
@@ -70,7 +73,7 @@ staged_orders = _staged(
     Column("currency", String),
     Column("delivered_at", UtcDateTime),
     Column("voided_at", UtcDateTime),
-    Column("attributes", Json),
+    Column("attributes", _Json),
     Column("cleared", String),
     Column("has_lines", Boolean),
     Column("raw", String),
@@ -95,7 +98,7 @@ staged_events = _staged(
     *_customer(),
     Column("name", String),
     Column("at", UtcDateTime),
-    Column("properties", Json),
+    Column("properties", _Json),
     Column("weight", Integer),
     *_found(),
 )

@@ -23,6 +23,8 @@ def record_consent(  # noqa: PLR0917 - reads in the order of a consent: who, on 
 ) -> None:
     """Append a yes or a no to the log; the newest entry (by `at`, then by order of writing) becomes the consent in force."""
     channel, purpose = Channel(channel), Purpose(purpose)
+    # Of two answers at once on PostgreSQL, the second to set the consent in force must see the first in the log.
+    connection.execute(select(customers.c.id).where(customers.c.id == customer_id).with_for_update(key_share=True))
     connection.execute(
         insert(consents).values(
             customer_id=customer_id,
