@@ -85,7 +85,7 @@ class SmtpSender(Sender):
         self._prepare(messages, on_handover)
         ticker = self._loop.create_task(self._watch())
         try:
-            self._look_around()
+            self._leave_old()
             while True:
                 while self._outcomes:
                     yield self._outcomes.popleft()
@@ -119,10 +119,8 @@ class SmtpSender(Sender):
 
     # Between the calls
 
-    def _look_around(self) -> None:
-        """See which connections the server has closed in the meantime, and leave those that were idle for long."""
-        self._loop.call_soon(self._loop.stop)
-        self._loop.run_forever()
+    def _leave_old(self) -> None:
+        """Leave connections that were idle for long; those that the server has closed show when the loop runs."""
         oldest = self._loop.time() - self._options.keep_idle.total_seconds()
         for connection in [each for each in self._idle if each.idle_since < oldest]:
             connection.quit()
