@@ -29,6 +29,14 @@ def test_the_built_in_gateways_are_found_by_their_type() -> None:
         assert gateway.type == kind
 
 
+def test_gateways_need_neither_the_database_nor_pytest(tmp_path: Path) -> None:
+    script = (
+        "import sys\nfrom winback.gateways.registry import available\navailable()\n"
+        "print([name for name in ('winback.store', 'winback.compose', 'sqlalchemy', 'pytest') if name in sys.modules])"
+    )
+    assert python(script, tmp_path).strip() == "[]"
+
+
 def test_a_table_makes_a_gateway(tmp_path: Path) -> None:
     made = configure("letters", {"type": "outbox", "folder": "out"}, root=tmp_path)
     assert (made.type, made.name, made.root) == ("outbox", "letters", tmp_path)

@@ -213,6 +213,18 @@ class Once(Loft):
         yield self
 
 
+class Alone(Loft):
+    opened = False
+
+    @contextmanager
+    def connect(self) -> Iterator[Any]:
+        if self.opened:
+            raise RuntimeError("is open already")
+        self.opened = True
+        yield self
+        self.opened = False
+
+
 class Swallows(Loft):
     def send(self, messages: Iterable[Outgoing], on_handover: Callable[[str], None]) -> Iterator[tuple[str, Outcome]]:
         try:
@@ -314,6 +326,7 @@ TestRaises = wrong(Raises, "test_a_broken_line_is_an_outcome_for_everybody", "te
 TestBlamesTheRecipient = wrong(BlamesTheRecipient, "test_a_broken_line_is_an_outcome_for_everybody")
 TestHopeful = wrong(Hopeful, "test_an_answer_that_never_comes_is_unknown")
 TestOnce = wrong(Once, "test_the_way_out_can_be_used_again", "test_stopping_early_leaves_it_usable")
+TestAlone = wrong(Alone, "test_two_ways_out_can_be_open_at_once")
 TestSwallows = wrong(Swallows, "test_trouble_with_the_messages_comes_out")
 TestCareless = wrong(Careless, "test_check_says_what_is_wrong")
 TestWorried = wrong(Worried, "test_check_finds_nothing_wrong")

@@ -242,6 +242,14 @@ class GatewayContract:
         assert isinstance(self.send(gateway, [third]).of(third), Accepted)
         assert len(self.arrived(gateway)) == 3
 
+    def test_two_ways_out_can_be_open_at_once(self, gateway: Gateway) -> None:
+        first, second, third = self.messages(gateway, 1, 2, 3)
+        with gateway.connect() as one, gateway.connect() as other:
+            assert isinstance(_send(one, [first]).of(first), Accepted)
+            assert isinstance(_send(other, [second]).of(second), Accepted)
+            assert isinstance(_send(one, [third]).of(third), Accepted)
+        assert len(self.arrived(gateway)) == 3
+
     def test_a_message_keeps_its_name_when_it_is_sent_again(self, gateway: Gateway) -> None:
         first, other = self.messages(gateway, 1, 3)
         self.send(gateway, [first, other])
