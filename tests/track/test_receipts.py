@@ -30,7 +30,7 @@ from winback.store import (
     writing,
 )
 from winback.store.consent import record_consent
-from winback.track import receipts as track_receipts
+from winback.track.deliveries import settle_late
 
 PHONE = "+4915112345678"
 
@@ -232,8 +232,8 @@ def test_a_pass_settles_them_too(shop: Shop) -> None:
     _report(shop, DELIVERED)
     message = _sent(shop, _person(shop))
     with writing(shop.engine) as connection:
-        assert track_receipts.catch_up(connection, shop.project, shop.now) == 1
-        assert track_receipts.catch_up(connection, shop.project, shop.now) == 0
+        assert settle_late(connection, shop.project, shop.now) == 1
+        assert settle_late(connection, shop.project, shop.now) == 0
     assert _state(shop, message).state == "delivered"
 
 

@@ -129,10 +129,12 @@ def _plan(work: _Work, outcome: PassOutcome) -> None:
 
 
 def _attribute(work: _Work, outcome: PassOutcome) -> None:
-    """Find the messages that orders followed."""
+    """Find the messages that orders followed; first settle receipts that came before their message was known as sent."""
     from winback.track.conversions import attribute
+    from winback.track.deliveries import settle_late
 
     with writing(work.engine) as connection:
+        settle_late(connection, work.project, work.now)
         outcome.conversions = attribute(connection, work.project, work.now)
 
 

@@ -10,12 +10,13 @@ from itertools import zip_longest
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, and_, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, func, or_, select, update
 
 from winback import ledger
 from winback.gateways.base import ReceiptEvent
 from winback.ledger import Move
 from winback.policy import plan_fallbacks
+from winback.project import Project
 from winback.store import Channel, MessageState, Purpose, SuppressionReason, customers, messages, receipts
 from winback.store.consent import suppress
 from winback.track import receipt_log, unsubscribe
@@ -56,8 +57,13 @@ def take(desk: Desk, events: Sequence[ReceiptEvent]) -> Counter[str]:
     return Counter(new=len(reports), unknown=sum(report.message is None for report in reports))
 
 
+def settle_late(connection: Connection, project: Project, now: datetime) -> int:
+    """Settle receipts of every gateway that came before their message was in the ledger as sent; return how many could be."""
+    return sum(catch_up(Desk(connection, project, name, now))["late"] for name in project.settings.gateways)
+
+
 def catch_up(desk: Desk) -> Counter[str]:
-    """Look again at receipts that came before their message was in the ledger as sent; return how many could be settled."""
+    """Look again at one gateway's receipts that came before their message was in the ledger as sent; return how many were."""
     newest = desk.connection.scalar(select(func.max(receipts.c.id))) or 0
     same = or_(
         messages.c.id == receipts.c.message_id,

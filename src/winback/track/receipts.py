@@ -1,7 +1,7 @@
 """Take what gateways' other sides report: delivered, bounced, complained, replied.
 
 Everything of one call is one transaction, and every effect may happen twice: providers repeat themselves. What is said of a
-message that nobody knows is kept, for it may have overtaken the ledger: the next call looks at it again, and so does `catch_up`.
+message that nobody knows is kept, for it may have overtaken the ledger: the next call looks at it again, and so does every pass.
 Nothing that names or reaches a person is logged.
 """
 
@@ -24,13 +24,9 @@ from winback.track.body import read_body
 from winback.track.receipt_log import Desk, storable_event
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from fastapi import Request
-    from sqlalchemy import Connection
 
     from winback.gateways.base import Gateway
-    from winback.project import Project
     from winback.track.state import TrackState
 
 logger = logging.getLogger(__name__)
@@ -52,11 +48,6 @@ async def receive(state: TrackState, gateway_name: str, request: Request) -> Res
     body = await read_body(request, _BODY_LIMIT)
     call = ReceiptRequest(request.method, dict(request.headers), dict(request.query_params), body)
     return await run_in_threadpool(_take, state, gateway_name, call)
-
-
-def catch_up(connection: Connection, project: Project, now: datetime) -> int:
-    """Settle receipts that came before their message was in the ledger as sent; return how many could be. For every pass."""
-    return sum(deliveries.catch_up(Desk(connection, project, name, now))["late"] for name in project.settings.gateways)
 
 
 def _take(state: TrackState, name: str, call: ReceiptRequest) -> Response:
