@@ -10,11 +10,10 @@ import ipaddress
 import logging
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import RedirectResponse
 from sqlalchemy.exc import SQLAlchemyError
 
 from winback.addresses import hash_address
@@ -47,6 +46,8 @@ _AGENT_LENGTH = 500
 #: What web servers in front of ours add; ours puts the caller's own address in place where it trusts them (docs/tracking.md).
 _FORWARDED = ("forwarded", "x-forwarded-for")
 
+_PRINTABLE = "".join(chr(code) for code in range(0x21, 0x7F))
+
 _ONE_CLICK = re.compile(rb"""(?:^|[&"])List-Unsubscribe"?\s*(?:=|\r?\n\r?\n)\s*One-Click""")
 
 
@@ -75,7 +76,8 @@ def tracking_router(state: TrackState) -> APIRouter:
             return pages.later_page(state.project)
         if target is None:
             return pages.unknown_page(state.project)
-        return RedirectResponse(target, 302, headers={"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"})
+        headers = {"Location": _location(target), "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+        return Response(status_code=302, headers=headers)
 
     @router.api_route("/u/{token}", methods=["GET", "HEAD"])
     def asked(token: str) -> Response:
@@ -106,6 +108,18 @@ def tracking_router(state: TrackState) -> APIRouter:
         return await receive(state, gateway, request)
 
     return router
+
+
+def _location(url: str) -> str:
+    """Return a link as a header carries it: byte for byte what the template wrote, but for letters that no header may have."""
+    if all(letter in _PRINTABLE for letter in url):
+        return url
+    parts = urlsplit(url)
+    try:
+        netloc = parts.netloc.encode("idna").decode("ascii")
+    except UnicodeError:
+        netloc = parts.netloc
+    return quote(urlunsplit(parts._replace(netloc=netloc)), safe=_PRINTABLE)
 
 
 def _hit(state: TrackState, request: Request, kind: InteractionKind, message_id: str, link_id: int | None = None) -> Hit:
