@@ -143,7 +143,7 @@ def test_what_bounced_is_sent_but_in_no_denominator_of_people(world: World) -> N
     world.reach(world.now - DAY)
     total = only(world).total
     assert total.rates()["sent"] == Rate(2, 2, "planned")
-    assert total.rates()["clicked"].of == 1
+    assert (total.rates()["clicked"].of, total.rates()["opened"].of) == (1, 1)
     assert total.rates()["bounced"] == Rate(1, 2, "sent")
 
 
@@ -215,6 +215,17 @@ def test_an_order_after_two_campaigns_counts_once_in_all_of_them(connection: Con
     assert report_of(world, "wake").all_conversions == 0
 
 
+def test_events_are_no_orders_of_the_whole_shop(connection: Connection, tmp_path: Path, now: datetime) -> None:
+    project = make_project(tmp_path, wake=waking(measure={"conversion": "event:visited"}))
+    world = World(connection, project, now)
+    customer, _ = world.reach(now - 5 * DAY)
+    world.event(customer, "visited", now - DAY)
+    world.attribute()
+    found = report_of(world)
+    assert (found.campaigns[0].total.orders, found.campaigns[0].total.revenue) == (1, ())
+    assert found.all_conversions == 0
+
+
 def test_an_order_of_a_held_out_person_is_nobodys_merit(world: World) -> None:
     customer, _ = world.reach(world.now - 5 * DAY, held_out=True)
     world.order(customer, world.now - DAY)
@@ -236,6 +247,24 @@ def test_links_count_messages_in_which_a_person_followed_them(world: World) -> N
     found = [(link.label, link.clicked) for link in only(world).links]
     base = "sent and not bounced"
     assert found == [("See what is new", Rate(3, 4, base)), ("https://shop.example/help", Rate(1, 4, base))]
+
+
+def test_links_of_one_label_are_one_whatever_their_targets(world: World) -> None:
+    targets = {
+        "shop.example/new": ["shop.example/new"],
+        "shop.example/gift": ["shop.example/gift?code=A1", "shop.example/gift?code=B2"],
+        "": ["shop.example/p/1", "shop.example/p/2"],
+    }
+    numbers = {
+        common: [world.link(f"https://{url}", f"to {common}") for url in urls] + [world.link(f"https://{urls[0]}#2", "unused")]
+        for common, urls in targets.items()
+    }
+    _, message = world.reach(world.now - DAY)
+    for used in numbers.values():
+        for link in used[:-1]:
+            world.came_back(message, CLICK, world.now - HOUR, link_id=link)
+    found = {link.label: (link.url, link.clicked.count) for link in only(world).links}
+    assert found == {f"to {common}": (common and f"https://{common}", 1) for common in targets}
 
 
 def test_days_are_those_of_the_shop(world: World) -> None:

@@ -94,8 +94,9 @@ def test_a_message_that_is_due_later_is_no_start_yet(world: World) -> None:
     world.reach(world.now + DAY / 2, held_out=True)
     world.reach(world.now + DAY / 2)
     world.reach(world.now)
+    world.reach(world.now - 9 * DAY)
     found = uplift(world)
-    assert (found.group.people, found.against.people, found.verdict) == (1, 0, Verdict.NONE)
+    assert (found.group.people, found.against.people, found.verdict) == (2, 0, Verdict.NONE)
 
 
 def test_people_count_once_from_their_first_start(world: World) -> None:
@@ -185,6 +186,15 @@ def test_a_campaign_that_works(world: World) -> None:
         "That is about 153 people more than would have without it; it may be as few as"
     )
     assert "They spent about $7,650 more in all than would be expected otherwise, between $" in found.sentence
+
+
+def test_more_buyers_who_spend_less_each_are_no_gain_of_money(world: World) -> None:
+    start = world.now - 60 * DAY
+    world.crowd(500, 90, start, minor=2000)
+    world.crowd(500, 20, start, minor=8900, held_out=True)
+    found = uplift(world)
+    assert (found.verdict, found.gain) == (Verdict.MORE, ())
+    assert "spent" not in found.sentence
 
 
 def test_a_campaign_that_does_harm(world: World) -> None:

@@ -104,7 +104,6 @@ def _last_touch(connection: Connection, now: datetime, campaign: str | None) -> 
         .where(
             conversions.c.kind == "order",
             conversions.c.last_touch.is_(True),
-            conversions.c.held_out.is_(False),
             messages.c.state.in_(ARRIVED),
             messages.c.planned_at <= now,
             conversions.c.at <= now,

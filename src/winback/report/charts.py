@@ -192,7 +192,8 @@ def _panel(words: str, values: Sequence[int], top: int, printer: Printer) -> Ite
     points = [(_place(each, len(values)) * 1000, 100 - 100 * value / highest) for each, value in enumerate(values)]
     line = " ".join(f"{x:.1f},{y:.2f}" for x, y in points)
     yield Markup(
-        '<svg aria-hidden="true" x="0" y="{}" width="{}" height="{}" viewBox="0 0 1000 100" preserveAspectRatio="none" overflow="visible">'
+        '<svg aria-hidden="true" x="0" y="{}" width="{}" height="{}" viewBox="0 0 1000 100" '
+        'preserveAspectRatio="none" overflow="visible">'
         '<polygon class="area" points="{},100 {} {},100"/>'
         '<polyline class="line" points="{}" vector-effect="non-scaling-stroke"/></svg>'
     ).format(top + _NAME, _percent(_PLOT / 100), _PANEL, f"{points[0][0]:.1f}", line, f"{points[-1][0]:.1f}", line)

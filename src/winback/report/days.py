@@ -99,7 +99,6 @@ def _converted(now: datetime, campaign: str | None) -> Select[Any]:
         select(messages.c.campaign, literal("converted", String()).label("kind"), at.label("at"))
         .join_from(conversions, messages, messages.c.id == conversions.c.message_id)
         .where(
-            conversions.c.held_out.is_(False),
             messages.c.state.in_(ARRIVED),
             messages.c.planned_at <= now,
             conversions.c.at <= now,

@@ -147,7 +147,6 @@ def _count_conversions(connection: Connection, now: datetime, campaign: str | No
         select(*groups, func.count(distinct(conversions.c.message_id)).label("messages"), func.count().label("orders"))
         .join_from(conversions, messages, messages.c.id == conversions.c.message_id)
         .where(
-            conversions.c.held_out.is_(False),
             messages.c.state.in_(ARRIVED),
             messages.c.planned_at <= now,
             conversions.c.at <= now,
@@ -169,10 +168,13 @@ def _count_conversions(connection: Connection, now: datetime, campaign: str | No
 def count_links(
     connection: Connection, now: datetime, funnels: dict[str, CampaignFunnel], campaign: str | None
 ) -> dict[str, tuple[LinkClicks, ...]]:
-    """Return for each campaign the links that people followed, the most followed first."""
-    groups = [messages.c.campaign, messages.c.step, links.c.id, links.c.label, links.c.url]
-    query = (
-        select(*groups, func.count(distinct(messages.c.id)).label("number"))
+    """Return for each campaign the links that people followed, the most followed first.
+
+    Links of one step with the same label are one: their targets may differ from person to person, by a code or a product.
+    """
+    groups = [messages.c.campaign, messages.c.step, links.c.label, case((links.c.label.is_(None), links.c.url)).label("alone")]
+    followed = (
+        select(*groups, messages.c.id, links.c.url)
         .join_from(interactions, messages, messages.c.id == interactions.c.message_id)
         .join(links, links.c.id == interactions.c.link_id)
         .where(
@@ -183,17 +185,29 @@ def count_links(
             messages.c.planned_at <= now,
             is_of(interactions, campaign),
         )
-        .group_by(*groups)
+        .subquery()
     )
+    urls = func.min(followed.c.url).label("first_url"), func.max(followed.c.url).label("last_url")
+    keys = [followed.c[column.name] for column in groups]
     found: dict[str, list[LinkClicks]] = defaultdict(list)
-    for row in connection.execute(query):
+    for row in connection.execute(select(*keys, *urls, func.count(distinct(followed.c.id)).label("number")).group_by(*keys)):
         arrived = funnels[row.campaign].steps[row.step].funnel(row.step).arrived
         clicked = Rate(row.number, arrived, "sent and not bounced")
-        found[row.campaign].append(LinkClicks(row.step, row.label or row.url, row.url, clicked))
+        found[row.campaign].append(
+            LinkClicks(row.step, row.label or row.alone, _common_url(row.first_url, row.last_url), clicked)
+        )
     return {
         name: tuple(sorted(clicks, key=lambda link: (-link.clicked.count, link.step, link.label, link.url)))
         for name, clicks in found.items()
     }
+
+
+def _common_url(one: str, other: str) -> str:
+    """Return what all targets have in common: the whole address, the address without its parameters, or nothing."""
+    if one == other:
+        return one
+    page = one.partition("?")[0]
+    return page if page == other.partition("?")[0] else ""
 
 
 def is_of(table: Table, campaign: str | None) -> ColumnElement[bool]:

@@ -58,7 +58,7 @@ class Interval:
 
 
 def newcombe(count: int, of: int, other_count: int, other_of: int, z: float) -> Interval:
-    """Return share minus other share, with the hybrid score interval (R. G. Newcombe, Statistics in Medicine 17, 1998, no. 10)."""
+    """Return share minus other share with the hybrid score interval (R. G. Newcombe, Statistics in Medicine 17, 1998, no. 10)."""
     share, other = count / of, other_count / other_of
     low, high = wilson(count, of, z)
     other_low, other_high = wilson(other_count, other_of, z)

@@ -160,7 +160,7 @@ class LinkClicks:
 
     step: str
     label: str
-    url: str
+    url: str  # what its targets have in common, when they differ from person to person; empty when nothing
     clicked: Rate
 
 
