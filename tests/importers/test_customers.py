@@ -366,3 +366,15 @@ def test_progress_is_told_to_the_end(desk: Desk) -> None:
     assert [rows for rows, _, _ in told] == [2000, 4000, 4500]
     assert told[-1][1] == told[-1][2] == len(text)
     assert Path(desk.folder / "file.csv").stat().st_size == len(text)
+
+
+def test_repeated_rows_are_as_if_imported_one_after_the_other(desk: Desk) -> None:
+    head = "customer_id,phone,birthday,city\n"
+    rows = ["C1,+1 212 736 5000,1980-11-24,Ulm\n", "C1,+1 800 444 4444,--11-25,\n"]
+    one, two = "".join(rows), [head + row.replace("C1", "C2") for row in rows]
+    desk.run("customers", head + one)
+    for text in two:
+        desk.run("customers", text)
+    names = ("phone", "local_zone", "birth_year", "birth_month", "birth_day", "city")
+    first, second = desk.all(customers, *names)
+    assert first == second == ("+18004444444", "Europe/Berlin", None, 11, 25, "Ulm")

@@ -167,4 +167,4 @@ def _cleared(listed: str | None) -> str | None:
     if listed is None:
         return None
     listed = listed.replace(",name,", ",first_name,,last_name,").replace(",birthday,", ",birth_year,,birth_month,,birth_day,")
-    return listed.replace(",email,", ",email,,email_hash,").replace(",phone,", ",phone,,phone_hash,")
+    return listed.replace(",email,", ",email,,email_hash,").replace(",phone,", ",phone,,phone_hash,,phone_zone,")

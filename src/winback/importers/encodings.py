@@ -10,6 +10,9 @@ from winback.errors import InputError
 
 _CHUNK = 1 << 20
 
+#: From which share of NULs on every other place a text is UTF-16: names may be Chinese, but not the signs between them.
+_UTF16_SHARE = 0.25
+
 #: How much text outside ASCII is looked at when a file is not UTF-8.
 _SAMPLE = 1 << 16
 
@@ -81,9 +84,10 @@ def detect_encoding(stream: BinaryIO, region: str) -> str:
     for mark, name in _MARKS:
         if head.startswith(mark):
             return name
-    if b"\x00" in head:
-        # Latin text in UTF-16 has a NUL in every other byte; on which side tells the byte order.
-        return "utf-16-be" if head[::2].count(0) > head[1::2].count(0) else "utf-16-le"
+    # Latin letters, digits and commas in UTF-16 are every other byte a NUL; on which side tells the byte order.
+    first, second = head[::2].count(0), head[1::2].count(0)
+    if max(first, second) > _UTF16_SHARE * len(head) / 2 and min(first, second) * 10 <= max(first, second):
+        return "utf-16-be" if first > second else "utf-16-le"
     decoder = codecs.getincrementaldecoder("utf-8")()
     valid, sample, rest = True, bytearray(), b""
     piece = head

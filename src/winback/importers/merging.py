@@ -38,6 +38,10 @@ from winback.store import Json, UtcDateTime, customers
 _BATCH = 500
 
 
+#: Values that are one: where a later row brings the first, what it does not say of the others is not what an earlier row said.
+_TOGETHER = {"phone": ("phone_zone",), "birth_month": ("birth_year",)}
+
+
 @dataclass(frozen=True)
 class Merge:
     """What the merge of a kind is given."""
@@ -109,6 +113,9 @@ def merge_values(first: dict[str, Any], second: dict[str, Any]) -> None:
     for name in cleared:
         if name in first:
             first[name] = None
+    for leader, followers in _TOGETHER.items():
+        if second.get(leader) is not None:
+            first |= dict.fromkeys(followers)
     for name, value in second.items():
         if name == "weight":
             first[name] += value
