@@ -18,7 +18,7 @@ from tests.servers.smtp import smtp_server
 from winback.gateways.base import Accepted, Outgoing, Refused
 from winback.gateways.registry import configure
 
-from .harness import SENDER, letter, letters, send, send_until_error, smtp_gateway
+from .harness import SENDER, letter, letters, seconds, send, send_until_error, smtp_gateway
 
 both_ways = pytest.mark.parametrize("pipelining", [True, False], ids=["pipelined", "step by step"])
 
@@ -54,6 +54,12 @@ def test_connections_are_kept_between_calls_and_end_politely(pipelining: bool) -
 def test_few_messages_take_few_connections() -> None:
     with smtp_server() as server:
         send(smtp_gateway(server, connections=10), letters(2), server)
+        assert server.connections == 1
+
+
+def test_the_first_connection_is_waited_for_before_others_are_opened() -> None:
+    with smtp_server(slow=0.06) as server:
+        send(smtp_gateway(server, connections=10, timeouts=seconds(data=0.04)), letters(1), server)
         assert server.connections == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -190,6 +191,16 @@ def test_421_instead_of_250_leaves_no_doubt() -> None:
         assert sent.announced.count("m3") == 2
 
 
+def test_a_message_that_goes_again_is_in_no_doubt_because_of_the_first_time() -> None:
+    def script(event: Event) -> Answer:
+        if event.connection == 0 and event.message == 3 and event.verb == "END":
+            return Bye("421 4.3.2 shutting down")
+        return Close() if event.connection == 1 and event.verb == "MAIL" else None
+
+    with smtp_server(script=script) as server:
+        assert len(send(smtp_gateway(server, connections=1), letters(8), server).accepted) == 8
+
+
 def large(number: int, lines: int = 100_000) -> bytes:
     return b"Subject: %d\r\n\r\n" % number + (b"x" * 76 + b"\r\n") * lines
 
@@ -308,13 +319,31 @@ def test_how_long_to_wait_is_taken_from_the_servers_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verb", "answer"), [("GREETING", Bye("421 4.3.2 closed")), ("MAIL", Bye("421 4.3.2 closed")), ("MAIL", Close())]
+    ("verb", "answer", "most"),
+    [("GREETING", Bye("421 4.3.2 closed"), 1), ("MAIL", Bye("421 4.3.2 closed"), 1), ("MAIL", Close(), 3)],
 )
-def test_a_server_that_takes_nothing_is_not_asked_for_every_message(verb: str, answer: Answer) -> None:
+def test_a_server_that_takes_nothing_is_not_asked_for_every_message(verb: str, answer: Answer, most: int) -> None:
     with smtp_server(script=always(verb, answer)) as server:
-        sent = send(smtp_gateway(server), letters(200), server)
-        assert len(sent.outcomes) == 200
-        assert server.connections <= 6
+        sent = send(smtp_gateway(server, connections=10), letters(60), server)
+        assert len(sent.outcomes) == 60
+        assert server.connections <= most
+
+
+def test_the_end_of_the_last_connection_while_another_is_being_opened_ends_nothing() -> None:
+    released = threading.Event()
+
+    def script(event: Event) -> Answer:
+        if event.verb == "GREETING" and event.connection == 1:
+            released.wait(10)
+        if event.verb == "END" and event.connection == 0 and event.message == 3:
+            released.set()
+            return Close()
+        return None
+
+    with smtp_server(pipelining=False, script=script) as server:
+        sent = send(smtp_gateway(server, connections=2), letters(10), server)
+        assert isinstance(sent[3], Unknown)
+        assert len(sent.accepted) == 9
 
 
 def test_fewer_connections_than_wanted_are_enough() -> None:
@@ -359,8 +388,9 @@ def test_yes_where_go_on_is_expected_is_a_broken_line() -> None:
 
 def test_a_reply_without_end_is_cut_off() -> None:
     endless = "\n".join("250-and more" for _ in range(20_000))
-    with smtp_server(script=once("MAIL", 2, endless)) as server:
-        assert len(send(smtp_gateway(server, connections=1), letters(5)).accepted) == 5
+    with smtp_server(pipelining=False, script=once("MAIL", 2, endless)) as server:
+        limits = seconds(command=5)
+        assert len(send(smtp_gateway(server, connections=1, timeouts=limits), letters(5)).accepted) == 5
 
 
 @both_ways

@@ -162,6 +162,7 @@ def test_a_token_is_given_by_xoauth2(tmp_path: Path) -> None:
         server.behaviour.users = {"shop@example.com": "ya29.second"}
         found = problem(gateway)
         assert "does not accept the user name or the password" in found
+        assert "535" in found
         assert "(status 400)" in found
         assert server.violations == []
         (tmp_path / "token").write_text("ya29.second\n")
