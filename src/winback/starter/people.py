@@ -47,12 +47,14 @@ class Crowd:
         """Let nobody be younger than 18 on `today`."""
         self._seed = seed
         self._today = today
-        self._taken: set[str] = set()
+        self._taken = {_places().shown[name] for name in ("email", "phone")}
 
     def customer(self, external_id: str, since: datetime, genre: str) -> Person:
         """Return somebody who first ordered at `since`, and what they listen to mostly."""
-        rng = self._rng(external_id)
-        return self._person(rng, external_id, {"genre": genre}, since, "checkout", asked=0.76, phone=0.58)
+        attributes = {"genre": genre}
+        if external_id == _places().shown["customer_id"]:
+            return self._shown(attributes, since)
+        return self._person(self._rng(external_id), external_id, attributes, since, "checkout", asked=0.76, phone=0.58)
 
     def lead(self, external_id: str, since: datetime) -> Person:
         """Return somebody who left an address for the guides at `since` and has not ordered yet."""
@@ -60,6 +62,10 @@ class Crowd:
         found_by = rng.choice(("search", "friend", "radio", "market stall", "instagram"))
         attributes = {"found_us_by": found_by}
         return self._person(rng, external_id, attributes, since, "guide form", asked=1.0, phone=0.2)
+
+    def _shown(self, attributes: dict[str, str], since: datetime) -> Person:
+        row = {**_places().shown, "consent_at": since.isoformat(), "consent_source": "checkout", "attributes": attributes}
+        return Person(row, since, row["country"], ZoneInfo(row["zone"]))
 
     def _rng(self, external_id: str) -> Random:
         # Each person has dice of their own: one more column for one does not change everybody else.
@@ -142,7 +148,9 @@ class Crowd:
             return None
         if draw < 0.304:
             return _PLACEHOLDER
-        day = date(_LEAP_YEAR, 1, 1) + timedelta(days=rng.randrange(366))
+        # A few more on 29 February than there should be, so that some are there.
+        leap_day = rng.random() < 0.004
+        day = date(_LEAP_YEAR, 2, 29) if leap_day else date(_LEAP_YEAR, 1, 1) + timedelta(days=rng.randrange(366))
         age = 18 + int(rng.betavariate(2, 2.6) * 65)
         year = self._today.year - age - 1
         if draw < 0.48:
@@ -166,6 +174,7 @@ class Crowd:
 @dataclass(frozen=True)
 class _Places:
     mail_domains: list[str]
+    shown: Mapping[str, Any]  # the customer of the documentation, as the importer of customers takes it
     countries: list[str]
     shares: list[int]
     of: Mapping[str, Mapping[str, Any]]
@@ -174,8 +183,8 @@ class _Places:
 @cache
 def _places() -> _Places:
     tables = tomllib.loads((files("winback") / "starter" / "made_up" / "people.toml").read_text(encoding="utf-8"))
-    domains = tables.pop("mail_domains")
-    return _Places(domains, list(tables), [table["share"] for table in tables.values()], tables)
+    domains, shown = tables.pop("everybody")["mail_domains"], tables.pop("shown")
+    return _Places(domains, shown, list(tables), [table["share"] for table in tables.values()], tables)
 
 
 def _spelled(name: str) -> tuple[str, str]:
