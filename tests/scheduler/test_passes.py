@@ -118,6 +118,16 @@ def test_stopping_begins_nothing_new(engine: Engine, database_url: str, tmp_path
     assert (after.interrupted, states(engine)) == (False, {"sent": 20})
 
 
+def test_who_is_told_to_stop_before_it_begins_does_nothing(
+    engine: Engine, database_url: str, tmp_path: Path, now: datetime
+) -> None:
+    project = make_shop(tmp_path / "shop", database_url, {"wake": WAKE})
+    add_sleepers(engine, 2, now)
+    outcome = run_pass(engine, project, now, "worker", stop=lambda: True)
+    assert (outcome.interrupted, outcome.plan, outcome.dispatch) == (True, None, None)
+    assert states(engine) == {}
+
+
 def test_a_pass_that_only_sends_plans_nothing(engine: Engine, database_url: str, tmp_path: Path, now: datetime) -> None:
     project = make_shop(tmp_path / "shop", database_url, {"wake": WAKE})
     add_sleepers(engine, 2, now)
