@@ -108,7 +108,8 @@ class ReceiptRequest:
 class ReceiptEvent:
     """What the other side reported: delivered, bounced, complained or replied.
 
-    A reply is known by the sender's `recipient` address where the provider names no message.
+    A reply is known by the sender's `recipient` address where the provider names no message. A report with an id of its own
+    (`report_id`) counts once by that id; else one of each kind counts for a message.
     """
 
     kind: Literal["delivered", "bounced", "complained", "replied"]
@@ -118,6 +119,10 @@ class ReceiptEvent:
     hard_bounce: bool = False
     text: str = ""
     raw: Mapping[str, Any] = field(default_factory=dict)
+    report_id: str = ""
+    #: What a bounce tells of: the address, or us (our server is on a blocklist, the letter was taken for spam: that never counts
+    #: against an address), or it is not clear that it is about the address that the message went to.
+    cause: Literal["address", "us", "unclear"] = "address"
 
 
 #: Inside `Gateway` the word `type` is the gateway's own.

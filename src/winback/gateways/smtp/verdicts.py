@@ -49,6 +49,7 @@ class Rule:
     code: str = "..."
     enhanced: str | None = None  # None: whatever it is; "": there is none
     words: str = ""
+    ours: bool = False  # about our machine, account, domain or letter: it says nothing of the recipient's address
 
     def fits(self, reply: Reply, phase: Phase) -> bool:
         """Say whether the rule is for a reply."""
@@ -69,20 +70,23 @@ RULES: tuple[Rule, ...] = (
         "RFC 4954 section 6",
         phases=frozenset({"auth"}),
         code="4..",
+        ours=True,
     ),
     Rule(
         Verdict.EVERYBODY,
         "the mail server does not accept the user name or the password",
         "RFC 4954 section 6",
         phases=frozenset({"auth"}),
+        ours=True,
     ),
     Rule(
         Verdict.EVERYBODY,
         "the mail server wants a user name and a password, or encryption, first",
         "RFC 4954 section 6, RFC 3207 section 4",
         code="530|538",
+        ours=True,
     ),
-    Rule(Verdict.EVERYBODY, "the mail server turns this machine away", _RFC5321, phases=_OPENING),
+    Rule(Verdict.EVERYBODY, "the mail server turns this machine away", _RFC5321, phases=_OPENING, ours=True),
     Rule(
         Verdict.EVERYBODY,
         "the mail server's limit for this account is reached",
@@ -90,6 +94,7 @@ RULES: tuple[Rule, ...] = (
         words=r"throttling|sending rate exceeded|(daily|hourly|monthly|peak|relay|sending|message) "
         r"(\w+ ){0,3}(quota|limit)s? (\w+ ){0,3}(exceeded|reached)|(exceeded|reached) (\w+ ){0,4}(daily|hourly|sending) "
         r"(\w+ ){0,3}(quota|limit)",
+        ours=True,
     ),
     # About the recipient's mailbox: full, or getting too much.
     Rule(
@@ -109,8 +114,8 @@ RULES: tuple[Rule, ...] = (
         words=r"(mailbox|quota|account|storage).{0,40}\b(full|exceeded)\b|over ?quota|exceed\w* (\w+ ){0,3}(quota|storage)",
     ),
     # About the message's size: RFC 1870 section 6.1, RFC 3463 sections 3.3 and 3.4.
-    Rule(Verdict.NEVER, "the message is too large", "RFC 1870 section 6.1", code="5..", enhanced=r"5\.(2\.3|3\.4)"),
-    Rule(Verdict.NEVER, "the message is too large", _RFC5321, code="552", enhanced=""),
+    Rule(Verdict.NEVER, "the message is too large", "RFC 1870 section 6.1", code="5..", enhanced=r"5\.(2\.3|3\.4)", ours=True),
+    Rule(Verdict.NEVER, "the message is too large", _RFC5321, code="552", enhanced="", ours=True),
     # About us, our machine or our domain, whatever the code: never the recipient's fault.
     Rule(
         Verdict.LATER,
@@ -119,6 +124,7 @@ RULES: tuple[Rule, ...] = (
         phases=_TRANSACTION,
         words=r"relay(ing)? (access )?(is )?(denied|not permitted|prohibited)|not permitted to relay|unable to relay|"
         r"relay(ing)? not allowed",
+        ours=True,
     ),
     Rule(
         Verdict.LATER,
@@ -127,14 +133,23 @@ RULES: tuple[Rule, ...] = (
         phases=_TRANSACTION,
         words=r"rate.?limit|too many (messages|e-?mails|mails|connections)|unusual rate|too fast|slow down|"
         r"(sending|message|mail) rate",
+        ours=True,
     ),
-    Rule(Verdict.LATER, "too many messages in a short time", _GOOGLE, phases=_TRANSACTION, enhanced=r"[45]\.(7\.28|4\.5)"),
+    Rule(
+        Verdict.LATER,
+        "too many messages in a short time",
+        _GOOGLE,
+        phases=_TRANSACTION,
+        enhanced=r"[45]\.(7\.28|4\.5)",
+        ours=True,
+    ),
     Rule(
         Verdict.LATER,
         "the proof that the mail is ours is missing or wrong (SPF, DKIM, DMARC or reverse DNS)",
         f"RFC 7372, RFC 7489, {_IANA}",
         phases=_TRANSACTION,
         enhanced=r"[45]\.7\.(2[0-7]|29|30|40|50[19]|515)",
+        ours=True,
     ),
     Rule(
         Verdict.LATER,
@@ -144,6 +159,7 @@ RULES: tuple[Rule, ...] = (
         words=r"block ?list|black ?list|blocked using|spamhaus|spamcop|barracuda|sorbs|\bdnsbl\b|\brbl\b|"
         r"(poor|bad|low|very low) reputation|reputation of|banned sending ip|(sending|client|your) (ip|host)\b.{0,60}"
         r"\b(blocked|banned|listed|rejected)|(blocked|banned|listed)\b.{0,60}\b(sending|client|your) (ip|host)\b",
+        ours=True,
     ),
     Rule(
         Verdict.NEVER,
@@ -153,6 +169,7 @@ RULES: tuple[Rule, ...] = (
         code="5..",
         words=r"\bspam\b|\bunsolicited\b|\bphish|\bvirus\b|\bmalware\b|\bjunk\b|content (is )?(rejected|refused|blocked)|"
         r"message content|policy (violation|reason)|(email|mail|message) policy",
+        ours=True,
     ),
     # About the sender's address.
     Rule(
@@ -161,6 +178,7 @@ RULES: tuple[Rule, ...] = (
         "RFC 3463 section 3.2",
         phases=_TRANSACTION,
         enhanced=r"[45]\.1\.[78]",
+        ours=True,
     ),
     Rule(
         Verdict.LATER,
@@ -169,6 +187,7 @@ RULES: tuple[Rule, ...] = (
         phases=_TRANSACTION,
         words=r"sender (address|verify|not|is not|rejected|denied)|sender.{0,20}(not owned|rejected|not allowed|not verified)|"
         r"send as this sender|address is not verified|not authorized to send (from|on behalf)",
+        ours=True,
     ),
     # About the recipient's address: it must not be written to again.
     Rule(
@@ -215,6 +234,7 @@ RULES: tuple[Rule, ...] = (
         phases=_TRANSACTION,
         code="5..",
         enhanced=r"5\.7\..*",
+        ours=True,
     ),
     Rule(Verdict.NO_SUCH_ADDRESS, "the address does not exist", _RFC5321, phases=_RECIPIENT, code="550|551|553"),
     Rule(
@@ -230,6 +250,7 @@ RULES: tuple[Rule, ...] = (
         _RFC5321,
         phases=_BEFORE_RECIPIENT,
         code="50.|555",
+        ours=True,
     ),
     Rule(
         Verdict.LATER,
@@ -237,8 +258,11 @@ RULES: tuple[Rule, ...] = (
         _RFC5321,
         phases=_BEFORE_RECIPIENT,
         code="5..",
+        ours=True,
     ),
-    Rule(Verdict.LATER, "the mail server lost the thread of the conversation", _RFC5321, phases=_TRANSACTION, code="503"),
+    Rule(
+        Verdict.LATER, "the mail server lost the thread of the conversation", _RFC5321, phases=_TRANSACTION, code="503", ours=True
+    ),
     Rule(
         Verdict.LATER,
         "the mail server wants the message again a little later (greylisting)",
