@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import unicodedata
+from io import BytesIO, TextIOWrapper
 from typing import BinaryIO
 
 from winback.errors import InputError
@@ -11,7 +12,7 @@ from winback.errors import InputError
 _CHUNK = 1 << 20
 
 #: From which share of NULs on every other place a text is UTF-16: names may be Chinese, but not the signs between them.
-_UTF16_SHARE = 0.25
+_UTF16_SHARE = 0.05
 
 #: How much text outside ASCII is looked at when a file is not UTF-8.
 _SAMPLE = 1 << 16
@@ -84,10 +85,9 @@ def detect_encoding(stream: BinaryIO, region: str) -> str:
     for mark, name in _MARKS:
         if head.startswith(mark):
             return name
-    # Latin letters, digits and commas in UTF-16 are every other byte a NUL; on which side tells the byte order.
-    first, second = head[::2].count(0), head[1::2].count(0)
-    if max(first, second) > _UTF16_SHARE * len(head) / 2 and min(first, second) * 10 <= max(first, second):
-        return "utf-16-be" if first > second else "utf-16-le"
+    unmarked = _unmarked_utf16(head)
+    if unmarked is not None:
+        return unmarked
     decoder = codecs.getincrementaldecoder("utf-8")()
     valid, sample, rest = True, bytearray(), b""
     piece = head
@@ -114,6 +114,15 @@ def detect_encoding(stream: BinaryIO, region: str) -> str:
         except UnicodeDecodeError:
             valid = False
     return "utf-8" if valid else _likeliest(bytes(sample[:_SAMPLE]), region)
+
+
+def _unmarked_utf16(head: bytes) -> str | None:
+    """Return the byte order of UTF-16 without a mark: digits, commas and line ends have a NUL, always on the same side."""
+    first, second = head[::2].count(0), head[1::2].count(0)
+    if max(first, second) <= _UTF16_SHARE * len(head) / 2 or min(first, second) * 10 > max(first, second):
+        return None
+    name = "utf-16-be" if first > second else "utf-16-le"
+    return name if "\n" in head.decode(name, "replace") else None
 
 
 def _likeliest(sample: bytes, region: str) -> str:
@@ -146,7 +155,7 @@ def _reads_as(sample: bytes, encoding: str) -> bool:
 def known_encoding(name: str) -> str:
     """Return the name of an encoding that was said; raise InputError for one that Python does not know."""
     try:
-        b"".decode(name)  # also refuses codecs that are no encodings of text, such as base64
+        TextIOWrapper(BytesIO(), encoding=name)  # also refuses codecs that are no encodings of text, such as base64
     except LookupError:
         raise InputError(
             f"there is no encoding {name!r}", "usual ones: utf-8, utf-16, cp1252, cp1250, cp1251, koi8-r, latin-1"

@@ -126,7 +126,8 @@ class Amounts:
         elif decimal is None and len(marks) == 1:
             (sign,) = marks
             after = number.rpartition(sign)[2]
-            if number.count(sign) == 1 and len(after) == 3 and number[0] not in ".,0":
+            before = number.partition(sign)[0]
+            if number.count(sign) == 1 and len(after) == 3 and 1 <= len(before) <= 3 and before[0] != "0":
                 raise CellError(
                     "an amount that can be read in two ways", f"{text!r}; say which sign is the decimal one: --decimal"
                 )
