@@ -74,7 +74,7 @@ def _definition(segment: Segment, segments: Mapping[str, Segment]) -> str:
 
 
 def _used(segment: Segment, segments: Mapping[str, Segment]) -> Iterator[Segment]:
-    from winback.audience.where import segments_in
+    from winback.audience.syntax import segments_in
 
     seen, todo = set(), [segment]
     while todo:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import ColumnElement, Float, String, and_, cast, false, func, literal, not_, or_, true
@@ -23,6 +22,7 @@ from winback.audience.context import AudienceContext
 from winback.audience.fields import ENROLLMENT_FIELDS, Kind, Scope, fields_of
 from winback.audience.functions import FUNCTIONS, Function
 from winback.audience.sql import attribute_value, like
+from winback.audience.syntax import parse, span_of
 from winback.errors import ExpressionError
 from winback.store import customers, enrollments
 
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from winback.audience.segments import Segment
 
 ScopeName = Literal["customer", "enrollment"]
-
-_LONGEST = 4_000  # characters
-_DEEPEST = 60  # brackets within brackets
 
 #: Larger numbers lose digits on their way through a float.
 _LARGEST = 10**15
@@ -64,98 +61,8 @@ def compile_condition(
 ) -> ColumnElement[bool]:
     """Return an expression as SQL over the rows of `customer` (and `enrollment`): true or false, never NULL."""
     about = Scope(context, customer, enrollment if scope == "enrollment" else None)
-    compiled = _Compiler(expression, about).flag(_parse(expression))
+    compiled = _Compiler(expression, about).flag(parse(expression))
     return func.coalesce(compiled, false())
-
-
-def segments_in(expression: str) -> Iterator[str]:
-    """Yield the names of the segments that an expression asks about; nothing for one that cannot be read."""
-    from sqlglot import exp
-
-    try:
-        tree = _parse(expression)
-    except ExpressionError:
-        return
-    for call in tree.find_all(exp.Anonymous):
-        if str(call.this).lower() == "in_segment" and call.expressions:
-            yield str(call.expressions[0].this)
-
-
-@lru_cache(maxsize=1024)
-def _parse(expression: str) -> Expression:
-    """Return sqlglot's tree of one expression."""
-    import sqlglot
-    from sqlglot.errors import ParseError, TokenError
-
-    if len(expression) > _LONGEST:
-        raise ExpressionError(f"is longer than {_LONGEST} characters", "split it into segments", expression=expression)
-    _refuse_signs(expression)
-    try:
-        statements = sqlglot.parse(expression)
-    except ParseError as error:
-        raise _syntax_error(expression, error.errors) from None
-    except TokenError:
-        raise ExpressionError(
-            "a text is not closed", "put ' at its end; a ' inside a text is written ''", expression=expression
-        ) from None
-    except RecursionError:
-        raise _too_deep(expression) from None
-    tree = statements[0] if len(statements) == 1 else None
-    if tree is None:
-        raise ExpressionError("is no condition", "write something like orders >= 2", expression=expression)
-    if expression.count("(") > _DEEPEST and _depth(expression) > _DEEPEST:
-        raise _too_deep(expression)
-    return tree
-
-
-#: What may stand outside of texts in quotes.
-_OUTSIDE_TEXTS = re.compile(
-    r"'(?:[^']|'')*'|(?P<comment>--|/\*|#)|(?P<semicolon>;)|(?P<double>\")|(?P<other>[^\w\s.,()<>=!+\-*/'])"
-)
-
-
-_REFUSED_SIGNS = {
-    "comment": ("a comment cannot stand in an expression", "write it as a # comment of the file"),
-    "semicolon": ("; cannot stand in an expression", "join conditions with and, or"),
-    "double": ('a " stands where a text begins', "put texts in single quotes: 'DE'"),
-    "other": ("{sign} cannot stand in an expression", "use = != < <= > >= + - * / ( )"),
-}
-
-
-def _refuse_signs(expression: str) -> None:
-    """Refuse what no expression needs before a parser that knows thirty dialects makes something of it."""
-    for found in _OUTSIDE_TEXTS.finditer(expression):
-        if found.lastgroup is None:
-            continue  # a text
-        message, remedy = _REFUSED_SIGNS[found.lastgroup]
-        raise ExpressionError(message.format(sign=found[0]), remedy, expression=expression, column=found.start() + 1)
-
-
-def _depth(expression: str) -> int:
-    deepest = depth = 0
-    for sign in re.sub(r"'(?:[^']|'')*'", "", expression):
-        depth += (sign == "(") - (sign == ")")
-        deepest = max(deepest, depth)
-    return deepest
-
-
-def _too_deep(expression: str) -> ExpressionError:
-    return ExpressionError("has too many brackets within brackets", "split it into segments", expression=expression)
-
-
-def _syntax_error(expression: str, errors: Sequence[Mapping[str, Any]]) -> ExpressionError:
-    first = errors[0] if errors else {}
-    column = int(first.get("col") or 0)
-    said = str(first.get("description", ""))
-    plain = re.sub(r"'(?:[^']|'')*'", lambda text: "x" * len(text[0]), expression)
-    if plain.count("(") > plain.count(")"):
-        return ExpressionError("a bracket is not closed", "add )", expression=expression, column=column)
-    if plain.count(")") > plain.count("("):
-        return ExpressionError("a bracket is closed that was never opened", "take out )", expression=expression, column=column)
-    if plain.count("'") % 2:
-        return ExpressionError("a text is not closed", "put ' at its end", expression=expression, column=column)
-    what = "something is missing here" if "Expecting" in said or "Required" in said else "this cannot be read"
-    return ExpressionError(what, "conditions look like orders >= 2 and country = 'DE'", expression=expression, column=column)
 
 
 @dataclass(frozen=True)
@@ -415,12 +322,12 @@ class _Compiler:
         return "compare it with true or false, or with nothing at all"
 
     def _words(self, node: Expression) -> str:
-        start, end = _span(node)
+        start, end = span_of(node)
         found = self._text[start : end + 1].strip() if end >= start else ""
         return repr(found) if found and len(found) <= 40 else type(node).__name__.lower()
 
     def _error(self, node: Expression, message: str, remedy: str) -> ExpressionError:
-        start, _ = _span(node)
+        start, _ = span_of(node)
         return ExpressionError(message, remedy, expression=self._text, column=start + 1)
 
 
@@ -442,11 +349,3 @@ _PARTS: dict[str, frozenset[str]] = {
 
 #: The nodes that have a method of the compiler; comparisons and calculations come on top.
 _KNOWN_NODES = frozenset({"And", "Or", "Is", *_PARTS})
-
-
-def _span(node: Expression) -> tuple[int, int]:
-    """Return where a node stands in the text, from 0, both ends included; (0, -1) where the parser kept no place."""
-    places = [inner.meta for inner in node.walk() if "start" in inner.meta]
-    if not places:
-        return 0, -1
-    return min(place["start"] for place in places), max(place["end"] for place in places)
