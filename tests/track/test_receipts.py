@@ -124,13 +124,15 @@ def test_messages_move_along_the_ledgers_edges_only(shop: Shop, state: str, even
     assert len(_history(shop)) == (state != expected)
 
 
-def test_several_reports_of_one_message_come_in_one_call(shop: Shop) -> None:
+def test_several_reports_of_one_message_come_in_one_call(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "winback.track")
     message = _sent(shop, _person(shop))
     others = [_sent(shop, _person(shop, f"P{n}", phone=None), f"p{n}") for n in range(5)]
     _report(shop, DELIVERED, DELIVERED, *({**DELIVERED, "provider_id": f"p{n}"} for n in range(5)), HARD)
     assert _state(shop, message).state == "bounced"
     assert {_state(shop, other).state for other in others} == {"delivered"}
     assert len(shop.records(receipts)) == 7
+    assert "count=8 bounced=1 delivered=7 new=7" in caplog.text
 
 
 def test_an_uncertain_message_is_known_by_our_own_id_and_had_gone(shop: Shop) -> None:
@@ -216,6 +218,8 @@ def test_what_came_before_its_message_is_settled_with_the_next_call(shop: Shop) 
     other = _sent(shop, second, "q2", state="sending", sent_at=None)
     _report(shop, HARD, {**DELIVERED, "provider_id": "q2"})
     assert shop.rows(receipts, "message_id") == [(None,), (other,)]
+    with writing(shop.engine) as connection:
+        assert settle_late(connection, shop.project, shop.now) == 0, "they are still on their way"
     with writing(shop.engine) as connection:  # what the dispatcher records meanwhile
         moves = [
             Move(id_, State.SENDING, State.SENT, values={"sent_at": shop.now, "provider_id": provider_id, "gateway": "relay"})
