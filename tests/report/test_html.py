@@ -197,6 +197,8 @@ def test_the_numbers_of_the_page_are_those_of_the_data(busy_shop: tuple[Project,
     assert found["campaigns"][1]["uplift"]["sentence"] in text
     assert found["campaigns"][1]["variants"][0]["sentence"] in text
     assert f"Orders after a message{found['all_conversions']} " in text
+    own, other = (next(each["minor"] for each in found["all_revenue"] if each["currency"] == code) for code in ("USD", "EUR"))
+    assert f"Their value${own / 100:,.2f}€{other / 100:,.2f}" in text, "the shop's own currency first"
 
 
 def test_json_survives_being_written_and_read(busy_shop: tuple[Project, Report]) -> None:

@@ -107,30 +107,32 @@ def interval(name: str, comparison: Comparison, printer: Printer) -> Markup:
     if comparison.difference is None or comparison.low is None or comparison.high is None:
         return Markup()
     low, high, difference = comparison.low, comparison.high, comparison.difference
-    # The range takes the middle; its two numbers stand outside of it and need room.
-    width = max(high - low, 1e-6)
-    first, last = min(low - 0.55 * width, -0.2 * width), max(high + 0.55 * width, 0.2 * width)
+    # All of it and zero take the middle; the two numbers at the ends of the range stand outside of it and need room.
+    left, right = min(low, 0.0), max(high, 0.0)
+    room = 0.3 * max(right - left, 1e-6)
+    first, last = left - room, right + room
 
     def x(value: float) -> str:
         return _percent((value - first) / (last - first))
 
     zero = (0 - first) / (last - first)
-    anchor = "start" if zero < 0.2 else "end" if zero > 0.8 else "middle"
+    anchor = "start" if zero < 0.25 else "end" if zero > 0.75 else "middle"
     kind = {"more": "good", "fewer": "bad"}.get(comparison.verdict, "open")
+    number = Markup('<text class="value" x="{}" y="72" dx="{}" text-anchor="{}">{}</text>')
     parts = [
-        Markup('<text class="note" x="{}" y="12" text-anchor="{}">no difference</text>').format(_percent(zero), anchor),
-        Markup('<line class="axis" x1="0" x2="100%" y1="46" y2="46"/>'),
-        Markup('<line class="zero" x1="{0}" x2="{0}" y1="20" y2="64"/>').format(_percent(zero)),
-        Markup('<line class="range {}" x1="{}" x2="{}" y1="46" y2="46"/>').format(kind, x(low), x(high)),
-        Markup('<circle class="dot {}" cx="{}" cy="46" r="6"/>').format(kind, x(difference)),
-        Markup('<text class="value" x="{}" y="50" dx="-10" text-anchor="end">{}</text>').format(x(low), printer.points(low)),
-        Markup('<text class="value" x="{}" y="50" dx="10">{}</text>').format(x(high), printer.points(high)),
-        Markup('<text class="note" x="0" y="84">← {} ahead</text>').format(comparison.against.name),
-        Markup('<text class="note" x="100%" y="84" text-anchor="end">{} ahead →</text>').format(comparison.group.name),
+        Markup('<text class="note" x="{}" y="12" text-anchor="{}">no difference</text>').format(x(0), anchor),
+        Markup('<line class="axis" x1="0" x2="100%" y1="40" y2="40"/>'),
+        Markup('<line class="range {}" x1="{}" x2="{}" y1="40" y2="40"/>').format(kind, x(low), x(high)),
+        Markup('<line class="zero" x1="{0}" x2="{0}" y1="20" y2="56"/>').format(x(0)),
+        Markup('<circle class="dot {}" cx="{}" cy="40" r="6"/>').format(kind, x(difference)),
+        number.format(x(low), 4, "end", printer.points(low)),
+        number.format(x(high), -4, "start", printer.points(high)),
+        Markup('<text class="note" x="0" y="98">← {} ahead</text>').format(comparison.against.name),
+        Markup('<text class="note" x="100%" y="98" text-anchor="end">{} ahead →</text>').format(comparison.group.name),
     ]
     about, least, most = (printer.points(value) for value in (difference, low, high))
     told = f"{about} points; the truth may lie between {least} and {most}."
-    return _svg(name, f"{comparison.group.name} against {comparison.against.name}", told, 90, parts)
+    return _svg(name, f"{comparison.group.name} against {comparison.against.name}", told, 104, parts)
 
 
 _ONE = timedelta(days=1)

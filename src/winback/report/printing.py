@@ -45,6 +45,10 @@ class Printer:
         """Print a share in per cent with one decimal."""
         return NOTHING if share is None else format_percent(share, "#,##0.0%", locale=self.locale)
 
+    def setting(self, share: float) -> str:
+        """Print a share that somebody chose: without a decimal that says nothing."""
+        return format_percent(share, "#,##0.##%", locale=self.locale)
+
     def rate(self, rate: Rate) -> str:
         """Print a rate in per cent."""
         return self.percent(rate.value)

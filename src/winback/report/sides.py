@@ -147,6 +147,12 @@ def by_arm(started: Subquery) -> ColumnElement[str]:
     return case((started.c.held_out, literal("", String())), else_=started.c.variant)
 
 
+def arms_with_people(connection: Connection, campaign: Campaign) -> set[str]:
+    """Return the arms that anybody ever was in."""
+    of_campaign = (enrollments.c.campaign == campaign.name, enrollments.c.variant != "")
+    return set(connection.scalars(select(enrollments.c.variant).where(*of_campaign).distinct()))
+
+
 def bounds(connection: Connection, started: Subquery, side: ColumnElement[str]) -> dict[str, Bounds]:
     """Return the sides that anybody is on."""
     each = select(side.label("side"), started.c.since).subquery()

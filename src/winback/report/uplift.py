@@ -17,7 +17,19 @@ from winback.project import Campaign
 from winback.report.intervals import ALPHA, Interval, difference_of_means, difference_of_shares
 from winback.report.model import Comparison, Gain, Verdict
 from winback.report.printing import Printer
-from winback.report.sides import HELD_OUT, TREATED, Period, Side, bounds, by_arm, by_holdout, gather, period, starts
+from winback.report.sides import (
+    HELD_OUT,
+    TREATED,
+    Period,
+    Side,
+    arms_with_people,
+    bounds,
+    by_arm,
+    by_holdout,
+    gather,
+    period,
+    starts,
+)
 from winback.report.verdicts import Outlook, Question, in_words, too_few
 
 #: The arm that gets the steps as they stand.
@@ -49,10 +61,12 @@ def compare_holdout(connection: Connection, campaign: Campaign, now: datetime, p
 
 def compare_arms(connection: Connection, campaign: Campaign, now: datetime, printer: Printer) -> tuple[Comparison, ...]:
     """Compare each arm of the campaign's test with the base arm, those that are no longer in the file too."""
+    arms = [*campaign.variants, *sorted(arms_with_people(connection, campaign) - {*campaign.variants, BASE_ARM})]
+    if not arms:
+        return ()
     started = starts(campaign, now)
     side = by_arm(started)
     found = bounds(connection, started, side)
-    arms = [*campaign.variants, *sorted(set(found) - {*campaign.variants, BASE_ARM, ""})]
     running = {name: share > 0 for name, share in campaign.variants.items()}
     running[BASE_ARM] = sum(campaign.variants.values()) < _WHOLE
     comparisons = []
