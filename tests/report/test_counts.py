@@ -57,7 +57,7 @@ _MESSAGES = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=_MESSAGES)
 def test_counts_add_up_and_no_rate_is_above_one(engine: Engine, tmp_path: Path, now: datetime, rows: list[tuple]) -> None:
     project = make_project(tmp_path / "shop")
