@@ -10,6 +10,7 @@ from sqlmodel import SQLModel
 from winback.store.commerce import VOID_STATUSES, Event, Order, OrderLine, OrderStatus
 from winback.store.engine import exclusive, open_engine, reading, writing
 from winback.store.ledger_tables import (
+    BounceReason,
     CampaignState,
     Conversion,
     Coupon,
@@ -79,6 +80,7 @@ leases = table(Lease)
 __all__ = [
     "VOID_STATUSES",
     "AnyRow",
+    "BounceReason",
     "CampaignState",
     "Channel",
     "Consent",

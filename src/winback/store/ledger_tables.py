@@ -35,6 +35,15 @@ class MessageState(StrEnum):
     CANCELLED = "cancelled"  # exit reached, or campaign withdrawn, before it was sent
 
 
+class BounceReason(StrEnum):
+    """Why a message bounced: its `reason` in that state."""
+
+    HARD = "hard_bounce"  # the mailbox or number does not exist
+    SOFT = "soft_bounce"  # the mailbox cannot take it at present: full, away, unreachable
+    BLOCKED = "blocked"  # because of us: our server is on a blocklist, the letter was taken for spam; no address counts for it
+    UNCLEAR = "unclear_bounce"  # it came back, but nothing proves that it is about the address that the message went to
+
+
 class InteractionKind(StrEnum):
     """What came back."""
 

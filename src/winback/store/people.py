@@ -30,6 +30,7 @@ class SuppressionReason(StrEnum):
     """Why an address must never be written to."""
 
     HARD_BOUNCE = "hard_bounce"  # the mailbox or number does not exist
+    SOFT_BOUNCES = "soft_bounces"  # came back again and again over a week or more, with no sign of life in between
     COMPLAINT = "complaint"  # reported as spam
     ERASED = "erased"  # the person asked to be forgotten
     MANUAL = "manual"  # put on the list by a person

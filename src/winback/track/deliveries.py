@@ -17,10 +17,10 @@ from winback.gateways.base import ReceiptEvent
 from winback.ledger import Move
 from winback.policy import plan_fallbacks
 from winback.project import Project
-from winback.store import Channel, MessageState, Purpose, SuppressionReason, customers, messages, receipts
+from winback.store import BounceReason, Channel, MessageState, Purpose, SuppressionReason, customers, messages, receipts
 from winback.store.consent import suppress
-from winback.track import receipt_log, unsubscribe
-from winback.track.receipt_log import Desk, Entry
+from winback.track import receipt_log, soft_bounces, unsubscribe
+from winback.track.receipt_log import MAILBOX, Desk, Entry
 
 _CHUNK = 500
 
@@ -29,6 +29,9 @@ _AGAIN = 1_000
 
 _ARRIVED = (MessageState.SENT, MessageState.UNCERTAIN)
 _NOT_BOUNCED = (*_ARRIVED, MessageState.DELIVERED)
+
+#: Bounces that count against no address.
+_CAUSES = {"us": BounceReason.BLOCKED, "unclear": BounceReason.UNCLEAR}
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,14 @@ class _Report:
     recipient: str | None
     text: str
     message: Row[Any] | None
+    cause: str = "address"
+
+    @property
+    def reason(self) -> str | None:
+        """Return what the history says of it."""
+        if self.kind == "bounced":
+            return BounceReason.HARD if self.hard_bounce else _CAUSES.get(self.cause, BounceReason.SOFT)
+        return SuppressionReason.COMPLAINT if self.kind == "complained" else None
 
 
 def take(desk: Desk, events: Sequence[ReceiptEvent]) -> Counter[str]:
@@ -49,17 +60,19 @@ def take(desk: Desk, events: Sequence[ReceiptEvent]) -> Counter[str]:
     entries = []
     for event in events:
         message = known.get(event.provider_id)
-        key = event.provider_id or receipt_log.digest(event.kind, event.recipient or "", str(event.at), event.text)
+        own = event.report_id or event.provider_id
+        key = own or receipt_log.digest(event.kind, event.recipient or "", str(event.at), event.text)
         entries.append(Entry(event, key, None if message is None else message.id))
     fresh = receipt_log.keep(desk, entries)
-    reports = [_report(desk, entry.event, known.get(entry.key)) for entry in fresh]
+    reports = [_report(desk, entry.event, known.get(entry.event.provider_id)) for entry in fresh]
     _settle(desk, reports)
     return Counter(new=len(reports), unknown=sum(report.message is None for report in reports))
 
 
 def settle_late(connection: Connection, project: Project, now: datetime) -> int:
     """Settle receipts of every gateway that came before their message was in the ledger as sent; return how many could be."""
-    return sum(catch_up(Desk(connection, project, name, now))["late"] for name in project.settings.gateways)
+    names = dict.fromkeys((*project.settings.gateways, MAILBOX))
+    return sum(catch_up(Desk(connection, project, name, now))["late"] for name in names)
 
 
 def catch_up(desk: Desk) -> Counter[str]:
@@ -95,8 +108,9 @@ def catch_up(desk: Desk) -> Counter[str]:
     for row in rows:
         if row.message_id is None:
             desk.connection.execute(update(receipts).where(receipts.c.id == row.id).values(message_id=row.found))
-        hard = row.raw.get("hard_bounce") is True
-        reports.append(_Report(row.kind, row.at, hard, None, "", known[row.found]))
+        cause = str(row.raw.get("cause"))
+        hard = row.raw.get("hard_bounce") is True and cause not in _CAUSES
+        reports.append(_Report(row.kind, row.at, hard, None, "", known[row.found], cause))
     _settle(desk, reports)
     return Counter(late=len(reports))
 
@@ -108,9 +122,10 @@ def find_messages(desk: Desk, provider_ids: Iterable[str]) -> dict[str, Row[Any]
     for start in range(0, len(wanted), _CHUNK):
         part = wanted[start : start + _CHUNK]
         own = messages.c.id.in_([text for text in part if _is_own(text)])
-        theirs = and_(messages.c.gateway == desk.gateway, messages.c.provider_id.in_(part))
+        gateways = [*desk.project.settings.gateways] if desk.any_gateway else [desk.gateway]
+        theirs = and_(messages.c.gateway.in_(gateways), messages.c.provider_id.in_(part))
         # Our own id counts for what this gateway sent, or may have sent: an uncertain message has no provider's id.
-        ours = and_(own, or_(messages.c.gateway == desk.gateway, messages.c.gateway.is_(None)))
+        ours = own if desk.any_gateway else and_(own, or_(messages.c.gateway == desk.gateway, messages.c.gateway.is_(None)))
         query = select(messages.c.id, messages.c.provider_id).where(or_(theirs, ours)).order_by(messages.c.sent_at, messages.c.id)
         for row in desk.connection.execute(query):
             found[row.id] = row.id
@@ -144,7 +159,8 @@ def _locked(desk: Desk, ids: Sequence[str]) -> dict[str, Row[Any]]:
 
 
 def _report(desk: Desk, event: ReceiptEvent, message: Row[Any] | None) -> _Report:
-    return _Report(event.kind, desk.moment(event.at), event.hard_bounce, event.recipient, event.text, message)
+    hard = event.hard_bounce and event.cause not in _CAUSES
+    return _Report(event.kind, desk.moment(event.at), hard, event.recipient, event.text, message, event.cause)
 
 
 def _settle(desk: Desk, reports: Sequence[_Report]) -> None:
@@ -152,6 +168,7 @@ def _settle(desk: Desk, reports: Sequence[_Report]) -> None:
     chains: dict[str, list[Move]] = {}
     states: dict[str, MessageState] = {}
     fell_back = []
+    soft = []
     for report in reports:
         message = report.message
         if message is None:
@@ -163,11 +180,17 @@ def _settle(desk: Desk, reports: Sequence[_Report]) -> None:
             states[message.id] = target
             if target is MessageState.BOUNCED and report.hard_bounce:
                 fell_back.append(message.id)
+            elif target is MessageState.BOUNCED and report.reason == BounceReason.SOFT:
+                soft.append(message)
     for step in zip_longest(*chains.values()):
         ledger.apply(desk.connection, [move for move in step if move is not None], now=desk.now, worker=desk.name)
     for report in reports:
         if report.kind == "complained" or (report.kind == "bounced" and report.hard_bounce):
             _block(desk, report)
+    for message in soft:
+        address = _address_of(message)
+        if address is not None and soft_bounces.is_too_many(desk.connection, message.customer_id, *address, now=desk.now):
+            suppress(desk.connection, *address, SuppressionReason.SOFT_BOUNCES, desk.now, f"gateway {desk.gateway}")
     plan_fallbacks(desk.connection, desk.project, fell_back, now=desk.now, worker=desk.name)
 
 
@@ -184,8 +207,7 @@ def _move(report: _Report, source: MessageState, target: MessageState) -> Move:
     values: dict[str, Any] = {"delivered_at": at} if target is MessageState.DELIVERED else {}
     if source is MessageState.UNCERTAIN:  # now we know that it had gone
         values["sent_at"] = report.message.sent_at or at
-    reason = {"bounced": "hard_bounce" if report.hard_bounce else "soft_bounce", "complained": "complaint"}.get(report.kind)
-    return Move(report.message.id, source, target, reason, report.text or None, values)
+    return Move(report.message.id, source, target, report.reason, report.text or None, values)
 
 
 def _block(desk: Desk, report: _Report) -> None:

@@ -22,9 +22,13 @@ from winback.gateways.base import ReceiptEvent
 from winback.project import Project
 from winback.store import Channel, customers, receipts
 
+#: Whose reports those are that came as mail, whichever gateway had sent the message.
+MAILBOX = "mailbox"
+
 _ID = 200  # letters of a provider's id
 _RAW = 20_000  # letters of what was reported
 _DEPTH = 8
+_KEPT = ("hard_bounce", "cause")  # whatever is cut
 _LARGEST_WHOLE = 2**63
 
 
@@ -36,6 +40,7 @@ class Desk:
     project: Project
     gateway: str
     now: datetime
+    any_gateway: bool = False  # the reports are about what any gateway sent: a mailbox hears of all
 
     @property
     def name(self) -> str:
@@ -80,7 +85,12 @@ class Desk:
 
 def storable_event(event: ReceiptEvent) -> ReceiptEvent:
     """Return an event whose texts both databases can keep; nothing in a call is to be trusted."""
-    return replace(event, provider_id=_storable_text(event.provider_id)[:_ID], text=_storable_text(event.text))
+    return replace(
+        event,
+        provider_id=_storable_text(event.provider_id)[:_ID],
+        report_id=_storable_text(event.report_id)[:_ID],
+        text=_storable_text(event.text),
+    )
 
 
 def digest(*parts: str) -> str:
@@ -114,14 +124,17 @@ def keep(desk: Desk, entries: Sequence[Entry]) -> list[Entry]:
 
 def _row(desk: Desk, entry: Entry) -> dict[str, Any]:
     # What a late look needs to know stands beside what was reported.
-    own = {"hard_bounce": True} if entry.event.hard_bounce else {}
+    event = entry.event
+    own: dict[str, Any] = {"hard_bounce": True} if event.hard_bounce else {}
+    if event.kind == "bounced":
+        own |= {"cause": event.cause}
     return {
         "gateway": desk.gateway,
         "provider_id": entry.key,
-        "kind": entry.event.kind,
+        "kind": event.kind,
         "message_id": entry.message_id,
-        "at": desk.moment(entry.event.at),
-        "raw": storable({**entry.event.raw, **own}),
+        "at": desk.moment(event.at),
+        "raw": storable({**event.raw, **own}),
     }
 
 
@@ -129,9 +142,9 @@ def storable(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was reported as JSON that both databases keep; what is too large is cut to its beginning."""
     found = {_storable_text(str(key)): _storable(value, _DEPTH) for key, value in raw.items()}
     text = json.dumps(found, ensure_ascii=False)
-    return (
-        found if len(text) <= _RAW else {"cut": text[:_RAW], **({"hard_bounce": True} if raw.get("hard_bounce") is True else {})}
-    )
+    if len(text) <= _RAW:
+        return found
+    return {"cut": text[:_RAW], **{name: found[name] for name in _KEPT if isinstance(found.get(name), bool | str)}}
 
 
 def _storable(value: Any, depth: int) -> Any:

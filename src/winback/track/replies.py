@@ -61,6 +61,8 @@ def _key(desk: Desk, event: ReceiptEvent, *, is_ours: bool) -> str:
     Some providers name none, others that of the message it answers: a STOP must never pass for a repetition of something that
     the same person wrote before.
     """
+    if event.report_id:
+        return event.report_id
     if event.provider_id and not is_ours:
         return event.provider_id
     return receipt_log.digest(event.provider_id, event.recipient or "", str(event.at or desk.now.date()), event.text)
