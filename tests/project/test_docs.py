@@ -26,10 +26,12 @@ from winback.project.campaign import (
 from winback.project.problems import toml_value
 from winback.project.schema import schema_of
 from winback.project.settings import (
+    BounceSettings,
     Brand,
     DatabaseSettings,
     DeliverSettings,
     DispatchSettings,
+    ImapSettings,
     LimitSettings,
     QuietHourSettings,
     ShopSettings,
@@ -60,6 +62,8 @@ TABLES: list[tuple[Path, str, type[BaseModel]]] = [
     (SETTINGS, "`[quiet_hours]`", QuietHourSettings),
     (SETTINGS, "`[tracking]`", TrackingSettings),
     (SETTINGS, "`[dispatch]`", DispatchSettings),
+    (SETTINGS, "`[bounces]`", BounceSettings),
+    (SETTINGS, "`[bounces.imap]`", ImapSettings),
 ]
 
 #: Keys that are described once for all presets, or that are the section's own name.

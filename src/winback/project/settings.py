@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import time, timedelta
-from typing import Annotated, Any
+from ipaddress import ip_address
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from winback.filemodel import FileModel, Name, Text, refused
+from winback.filemodel import FileModel, Name, PositiveDuration, Text, refused
 from winback.project.values import Cap, Caps, Color, QuietHours, QuietSpan
 from winback.secrets import Secret
 from winback.store import Channel
@@ -238,6 +239,69 @@ class DispatchSettings(FileModel):
     attempts: int = Field(6, ge=1, le=20, description="How often a message is tried before it has failed.", examples=[6])
 
 
+#: RFC 8314 section 3.2 for implicit TLS, RFC 3501 section 2.1 for the rest.
+_IMAP_PORTS = {"implicit": 993, "starttls": 143, "none": 143}
+
+
+class ImapSettings(FileModel):
+    """A mailbox on a mail server, read by IMAP."""
+
+    host: Text = Field(description="Name of the mail server.", examples=["imap.example.com"])
+    port: int | None = Field(None, ge=1, le=65535, description="Its port; by `tls`: implicit 993, else 143.", examples=[993])
+    tls: Literal["implicit", "starttls", "none"] = Field(
+        "implicit",
+        description="How the connection is encrypted: from the first byte, after STARTTLS, or, to this machine only, not at all.",
+        examples=["implicit"],
+    )
+    ca_file: str | None = Field(
+        None,
+        description="A file of certificates (PEM) to trust instead of the system's, relative to the shop's folder.",
+        examples=["mail-ca.pem"],
+    )
+    user: Text = Field(description="Name to log in with.", examples=["bounces@halfnote.example"])
+    password: Secret | None = Field(None, description="Password to log in with.", examples=[{"env": "IMAP_PASSWORD"}])
+    token: Secret | None = Field(None, description="OAuth 2.0 access token to log in with (XOAUTH2), instead of a password.")
+    folder: Text = Field("INBOX", description="The folder to read.", examples=["INBOX"])
+    timeout: PositiveDuration = Field(
+        timedelta(seconds=30), description="How long the server may take for an answer.", examples=["30s"]
+    )
+
+    @property
+    def real_port(self) -> int:
+        """Return the port, by `tls` where none is set."""
+        return _IMAP_PORTS[self.tls] if self.port is None else self.port
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if (self.password is None) == (self.token is None):
+            what = "neither a password nor a token is set" if self.password is None else "a password and a token are set"
+            raise refused(what, 'write password = { env = "IMAP_PASSWORD" }')
+        if self.tls == "none" and not _is_this_machine(self.host):
+            raise refused("the password would cross the network unencrypted", 'set tls = "implicit" or "starttls"')
+        return self
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class BounceSettings(FileModel):
+    """Where letters that come back are found, and answers to letters. Without a mailbox nothing is read."""
+
+    maildir: Text | None = Field(
+        None, description="A Maildir, relative to the shop's folder, that the mail server writes to.", examples=["var/bounces"]
+    )
+    imap: ImapSettings | None = Field(
+        None,
+        description="A mailbox on a mail server.",
+        examples=[{"host": "imap.example.com", "user": "bounces@example.com", "password": {"env": "IMAP_PASSWORD"}}],
+    )
+    every: PositiveDuration = Field(timedelta(minutes=5), description="How often they are read.", examples=["5min"])
+
+
 def _with_outbox(given: Any) -> Any:
     """Add the built-in outbox, so that a shop can deliver before it has set up anything."""
     return {"outbox": {"type": "outbox"}, **given} if isinstance(given, dict) else given
@@ -259,14 +323,17 @@ class Settings(FileModel):
     quiet_hours: QuietHourSettings = Field(default_factory=QuietHourSettings, description="When no message arrives.")
     tracking: TrackingSettings = Field(default_factory=TrackingSettings, description="What is learnt from letters.")
     dispatch: DispatchSettings = Field(default_factory=DispatchSettings, description="How messages are handed over.")
+    bounces: BounceSettings = Field(default_factory=BounceSettings, description="Where letters that come back are found.")
 
 
 __all__ = [
     "DEFAULT_DATABASE",
+    "BounceSettings",
     "Brand",
     "DatabaseSettings",
     "DeliverSettings",
     "DispatchSettings",
+    "ImapSettings",
     "LimitSettings",
     "QuietHourSettings",
     "Settings",
