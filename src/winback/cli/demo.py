@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,13 +73,11 @@ def demo(
     migrate(engine)
     now = clock.now().replace(microsecond=0)
     filled = fill(engine, project, now=now, until=_opening(project, now))
+    shop = f"{project.settings.shop.name} in {'this folder' if root == Path.cwd() else _short(root)}"
     if filled is None:
-        say(f"{project.settings.shop.name} in {_short(root)} is filled already.")
+        say(f"{shop} is filled already.")
     else:
-        say(
-            f"Filled {project.settings.shop.name} in {_short(root)}: "
-            f"{filled.customers} customers, {filled.orders} orders, {filled.events} events."
-        )
+        say(f"Filled {shop}: {filled.customers} customers, {filled.orders} orders, {filled.events} events.")
     _run(engine, project, story_of(engine, project), now)
     report = _report(engine, project, now)
     _say_what_to_open(engine, project, report)
@@ -273,13 +273,14 @@ def _say_what_to_open(engine: Engine, project: Project, report: Path) -> None:
             .limit(1)
         )
     at = "" if project.root == Path.cwd() else f" --shop {_short(project.root)}"
+    winback = "winback" if shutil.which("winback") else _short(Path(sys.argv[0]).absolute())
     say()
     say("What to open next:")
     say(f"  the report            {_short(report)}")
-    say(f"  the pages             winback daemon{at}, then {project.settings.web.public_url}")
+    say(f"  the pages             {winback} daemon{at}, then {project.settings.web.public_url}")
     say(f"  the messages as sent  {_short(project.root / 'var' / 'outbox')}")
-    say(f"  who gets what next    winback preview sleeping{at}")
-    say(f"  why somebody got it   winback explain sleeping {customer}{at}")
+    say(f"  who gets what next    {winback} preview sleeping{at}")
+    say(f"  why somebody got it   {winback} explain sleeping {customer}{at}")
 
 
 def _short(path: Path) -> str:
