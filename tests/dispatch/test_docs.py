@@ -28,7 +28,7 @@ def test_every_reason_is_explained(reason: str) -> None:
 
 def test_rules_are_explained_in_the_words_that_the_program_uses() -> None:
     for reason, meaning in REASONS.items():
-        assert f"| `{reason}` | {meaning}" in PAGE.replace("`only_if` is not met", "only_if is not met")
+        assert f"| `{reason}` | {meaning}" in PAGE.replace("(its `only_if`)", "(its only_if)")
 
 
 def test_a_template_that_fails_has_a_reason_that_is_explained() -> None:

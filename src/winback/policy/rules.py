@@ -166,7 +166,7 @@ RULES: tuple[Rule, ...] = (
     Rule(RuleName.NO_ADDRESS, "has no address on this channel", _ALWAYS, _reachable),
     Rule(RuleName.EXIT, "the campaign's exit condition is met", _ENROLLED, _not_exited),
     Rule(RuleName.COOLDOWN, "was in this campaign too recently", frozenset({Stage.ENROLL}), _cooled_down),
-    Rule(RuleName.ONLY_IF, "the step's only_if is not met", _ENROLLED, _only_if),
+    Rule(RuleName.ONLY_IF, "did not need this step (its only_if)", _ENROLLED, _only_if),
     Rule(RuleName.LATE, "the time for it has passed", _ENROLLED, _in_time),
     Rule(RuleName.CAPPED, "would get too many messages in a short time", _ENROLLED, within_caps),
     Rule(RuleName.QUIET_HOURS, "it is night where the person lives", frozenset({Stage.DISPATCH}), awake),
