@@ -175,8 +175,11 @@ def fold_repeats(
 
 def find_targets(connection: Connection, staged: Table, known: Table) -> None:
     """Find the row of the database that each staged row is about."""
-    target = select(known.c.id).where(known.c.external_id == staged.c.external_id).scalar_subquery()
-    connection.execute(update(staged).where(staged.c.target_id.is_(None)).values(target_id=target))
+    connection.execute(
+        update(staged)
+        .where(staged.c.target_id.is_(None), known.c.external_id == staged.c.external_id)
+        .values(target_id=known.c.id)
+    )
 
 
 def find_customers(merge: Merge, staged: Table) -> int:
@@ -209,8 +212,9 @@ def find_customers(merge: Merge, staged: Table) -> int:
     statement = insert(customers).from_select(columns, absent)
     # SQLAlchemy keeps the row count of an INSERT only when asked to.
     created = connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
-    own = select(customers.c.id).where(customers.c.external_id == staged.c.customer).scalar_subquery()
-    connection.execute(update(staged).values(customer_id=own))
+    connection.execute(
+        update(staged).where(customers.c.external_id == staged.c.customer).values(customer_id=customers.c.id)
+    )  # fmt: skip
     return created
 
 

@@ -66,7 +66,8 @@ def _postgresql(url: URL) -> Engine:
         return create_engine(
             url.set(drivername="postgresql+psycopg"),
             pool_pre_ping=True,
-            connect_args={"options": "-c timezone=UTC", **given},
+            # Compiling our statements takes the server longer than running them: 1.7 of 3.4 s of an import's aggregates.
+            connect_args={"options": "-c timezone=UTC -c jit=off", **given},
         )
     except ModuleNotFoundError as error:
         raise StoreError("PostgreSQL needs a part that is not installed", "pip install 'winback[postgres]'") from error
