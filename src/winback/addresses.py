@@ -43,6 +43,8 @@ def normalise_email(raw: str) -> str:
 def _checked_local(local: str, raw: str) -> str:
     from email_validator import EmailNotValidError, validate_email
 
+    if len(local) > _LOCAL_LIMIT:
+        raise AddressError(f"{_shown(raw)} is longer before the @ than an address can be", f"at most {_LOCAL_LIMIT} characters")
     try:
         checked = validate_email(f"{local}@example.com", check_deliverability=False)
     except EmailNotValidError as error:
