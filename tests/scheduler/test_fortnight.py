@@ -28,7 +28,7 @@ _TIMES = {"midnight": time(0, 0), "one": time(1, 30), "two": time(2, 15)}
 _BEFORE = datetime(2026, 1, 1, tzinfo=UTC)
 
 #: Nobody looks at the clock on the hour.
-_EVERY = timedelta(hours=6, minutes=50)
+_EVERY = timedelta(hours=7, minutes=50)
 
 
 def _shop(folder: Path, database_url: str, days: list[date]) -> Project:

@@ -141,7 +141,7 @@ def test_the_daemon_serves_pages_and_one_click_ends_it_for_that_person(engine: E
     now = _now()
     add_sleepers(engine, 2, now)
     with started(root, database_url, "daemon", "--port", "0", "--every", "1s") as daemon:
-        wait_until(lambda: in_outbox(root).total() == 2, daemon)
+        wait_until(lambda: states(engine) == {"sent": 2}, daemon)
         address = daemon.fields("daemon.started")["pages"]
         [letter] = [file for file in (root / "var/outbox").glob("*/*.eml") if b"s0000@example.com" in file.read_bytes()]
         message = message_from_bytes(letter.read_bytes())

@@ -206,6 +206,7 @@ def test_run_is_not_zero_when_a_part_fails(running: Path, command: Command) -> N
 
 _WRONG: dict[str, tuple[tuple[str, ...], str, str]] = {
     "a pace of nothing": (("--every", "0s"), "--every", "at least '1s'"),
+    "a pace of a day": (("--every", "1d"), "--every", "at most '1h'"),
     "a pace that is no duration": (("--every", "often"), "--every", ""),
     "pages for everybody without a password": (("--host", "0.0.0.0", "--port", "0"), "without a password", "web.password"),
 }

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 #: A service manager kills what has not stopped after a while; this is well before, and enough for a batch in hand.
 _STOP_WITHIN = timedelta(seconds=8)
 
-_LEAST_EVERY = timedelta(seconds=1)
+#: The shortest and the longest time between two passes; `status` misses a daemon that makes none for two hours.
+_SHORTEST, _LONGEST = timedelta(seconds=1), timedelta(hours=1)
 
 
 def register(app: typer.Typer) -> None:
@@ -158,8 +159,8 @@ def _every(text: str) -> timedelta:
         between = parse_duration(text)
     except ValueError as error:
         raise InputError(f"--every: {error}") from None
-    if between < _LEAST_EVERY:
-        raise InputError(f"--every: {text!r} leaves no time between two passes", "write at least '1s'")
+    if not _SHORTEST <= between <= _LONGEST:
+        raise InputError(f"--every: {text!r} is no time between two passes", "write at least '1s' and at most '1h'")
     return between
 
 

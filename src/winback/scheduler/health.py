@@ -28,8 +28,8 @@ from winback.store import (
     passes,
 )
 
-#: Where no daemon runs, somebody calls `winback run`; less often than this is none.
-_RARE = timedelta(hours=1)
+#: A daemon makes a pass every hour at least; where none runs, somebody calls `winback run`. Less often than this is never.
+_RARE = timedelta(hours=2)
 
 #: A pass that goes on for so long is worth a look.
 _LONG = timedelta(minutes=30)
