@@ -17,7 +17,7 @@ from winback import ledger
 from winback.dispatch import DispatchResult, dispatch
 from winback.gateways.base import Gateway
 from winback.project import Project, load_project
-from winback.store import customers, enrollments, message_history, messages, reading, writing
+from winback.store import customers, enrollments, gateway_states, message_history, messages, reading, writing
 
 LETTER = """\
 <p>Hello {{ customer.first_name | default("you", true) }}</p>
@@ -120,6 +120,13 @@ class House:
         with reading(self.engine) as connection:
             query = select(*(messages.c[name] for name in columns)).order_by(messages.c.enrollment_id, messages.c.step)
             return [tuple(row) for row in connection.execute(query)]
+
+    def pause(self) -> tuple[datetime | None, str, int] | None:
+        """Return until when the one gateway in trouble is left alone, why, and after how many failures in a row."""
+        with reading(self.engine) as connection:
+            query = select(gateway_states.c.paused_until, gateway_states.c.reason, gateway_states.c.failures)
+            row = connection.execute(query).one_or_none()
+        return None if row is None else (row.paused_until, row.reason, row.failures)
 
     def history(self, message_id: str) -> list[tuple[str | None, str, str | None]]:
         """Return the edges that a message took, with their reasons."""

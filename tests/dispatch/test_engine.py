@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,10 +10,10 @@ from sqlalchemy import select
 
 from tests.dispatch.conftest import MakeHouse
 from tests.dispatch.gateways import Scripted, accept
-from tests.dispatch.house import House
-from winback.gateways.base import Accepted, Outcome, Outgoing, Refused, Retry, Sender, Unknown
+from tests.dispatch.house import WAKE, House
+from winback.gateways.base import Accepted, Outcome, Outgoing, Refused, Retry, Unknown
 from winback.gateways.outbox import read_outbox
-from winback.store import customers, gateway_states, messages, reading, suppressions
+from winback.store import customers, messages, reading, suppressions
 
 
 def test_an_accepted_message_is_sent_with_all_that_is_known_of_it(house: House, now: datetime) -> None:
@@ -107,14 +105,6 @@ def test_trouble_with_one_recipient_touches_no_other(house: House) -> None:
     assert result.counted == 7
 
 
-def _pause(house: House) -> tuple[datetime | None, str, int] | None:
-    with reading(house.engine) as connection:
-        row = connection.execute(
-            select(gateway_states.c.paused_until, gateway_states.c.reason, gateway_states.c.failures)
-        ).one_or_none()
-    return None if row is None else (row.paused_until, row.reason, row.failures)
-
-
 def test_trouble_with_the_whole_gateway_pauses_it_and_costs_no_attempt(make_house: MakeHouse, now: datetime) -> None:
     house = make_house(settings={"dispatch": {"batch": 4}})
     house.due(10)
@@ -125,13 +115,25 @@ def test_trouble_with_the_whole_gateway_pauses_it_and_costs_no_attempt(make_hous
         assert (result.taken, result.given_back) == (4, 4)  # one batch, and the rest was not even claimed
         [pause] = result.pauses
         assert (pause.gateway, pause.channels, pause.reason) == ("outbox", ("email", "sms"), "the server is closed")
-        assert _pause(house) == (at + timedelta(minutes=minutes), "the server is closed", failures)
+        assert house.pause() == (at + timedelta(minutes=minutes), "the server is closed", failures)
         waiting = house.run(Scripted(), at=at + timedelta(minutes=minutes) - timedelta(seconds=1))
         assert (waiting.taken, [pause.until for pause in waiting.pauses]) == (0, [at + timedelta(minutes=minutes)])
         at += timedelta(minutes=minutes)
     assert set(house.rows("state", "attempts")) == {("planned", 0)}
     assert house.run(Scripted(), at=at).sent == 10
-    assert _pause(house) is None
+    assert house.pause() is None
+
+
+def test_nobody_else_is_tried_after_the_whole_gateway_said_no(house: House) -> None:
+    house.due(6)
+    asked: list[str] = []
+
+    def decide(message: Outgoing) -> Outcome:
+        asked.append(message.message_id)
+        return Retry("421 closing", whole_gateway=True)
+
+    house.run(Scripted(decide=decide))
+    assert len(asked) == 1
 
 
 def test_what_was_sent_before_the_gateway_broke_stays_sent(house: House) -> None:
@@ -198,10 +200,18 @@ def test_an_address_that_does_not_exist_is_suppressed_and_the_step_goes_by_its_o
     assert again.skipped == {"suppressed": 1}
 
 
-def test_a_step_without_such_a_fallback_has_none(house: House) -> None:
-    house.due(campaign="gift")
+@pytest.mark.parametrize("fallback", [None, {"channel": "sms", "on": ["no_address", "suppressed"]}])
+def test_a_step_without_such_a_fallback_has_none(make_house: MakeHouse, fallback: dict[str, object] | None) -> None:
+    house = make_house(wake={**WAKE, "steps": [{**WAKE["steps"][0], "fallback": fallback}]})
+    house.due()
     house.run(Scripted(decide=lambda message: Refused("550 no such user", hard_bounce=True)))
-    assert house.rows("step", "state") == [("gift", "failed")]
+    assert house.rows("step", "state") == [("hello", "failed")]
+
+
+def test_what_was_refused_for_another_reason_does_not_fall_back(house: House) -> None:
+    house.due()
+    house.run(Scripted(decide=lambda message: Refused("554 looks like spam")))
+    assert house.rows("step", "state") == [("hello", "failed")]
 
 
 def test_being_told_to_stop_finishes_what_left_and_gives_back_the_rest(make_house: MakeHouse) -> None:
@@ -222,104 +232,6 @@ def test_whoever_is_told_to_stop_before_it_begins_takes_nothing(house: House) ->
     stop.set()
     assert house.run(Scripted(), stop=stop).taken == 0
     assert house.states() == {"planned": 1}
-
-
-def test_a_gateway_that_cannot_be_set_up_leaves_only_its_channel_waiting(make_house: MakeHouse, now: datetime) -> None:
-    tables = {"deliver": {"email": "relay"}, "gateways": {"relay": {"type": "outbox", "folder": "var/out", "tsl": "none"}}}
-    house = make_house(settings=tables)
-    house.due(2)
-    house.due(3, campaign="care")
-    result = house.run()
-    assert house.states() == {"planned": 2, "sent": 3}
-    [pause] = result.pauses
-    assert (pause.gateway, pause.channels, pause.until) == ("relay", ("email",), None)
-    assert "gateways.relay.tsl: unknown option" in pause.reason
-    assert result.errors == [pause.reason]
-    assert _pause(house) == (None, pause.reason, 0)
-    repaired = make_house(settings={**tables, "gateways": {"relay": {"type": "outbox", "folder": "var/out"}}})
-    assert repaired.run(at=now + timedelta(minutes=1)).sent == 2
-    assert _pause(repaired) is None
-
-
-def test_a_gateway_for_another_channel_is_named(make_house: MakeHouse) -> None:
-    class Letters(Scripted):
-        channels = frozenset({"email"})
-
-    house = make_house()
-    house.due(campaign="care")
-    result = house.run(Letters())
-    assert result.errors == ["gateways.outbox carries no sms; correct [deliver]"]
-
-
-class _Breaking(Scripted):
-    """Breaks in the middle, with an error that quotes the message."""
-
-    def __init__(self, after: int, *, announced: bool) -> None:
-        super().__init__()
-        self.after = after
-        self.announced = announced
-
-    @contextmanager
-    def connect(self) -> Iterator[Sender]:
-        yield _BreakingLine(self)
-
-
-class _BreakingLine(Sender):
-    def __init__(self, gateway: _Breaking) -> None:
-        self._gateway = gateway
-
-    def send(self, messages: Iterable[Outgoing], on_handover: Callable[[str], None]) -> Iterator[tuple[str, Outcome]]:
-        for number, message in enumerate(messages):
-            broken = number == self._gateway.after
-            if not broken or self._gateway.announced:
-                on_handover(message.message_id)
-            if broken:
-                raise ValueError(f"cannot write to {message.recipient}")
-            yield message.message_id, self._gateway.take(message)
-
-
-@pytest.mark.parametrize(
-    ("announced", "states"), [(True, {"sent": 2, "uncertain": 1, "planned": 2}), (False, {"sent": 2, "planned": 3})]
-)
-def test_a_gateway_that_breaks_loses_nothing(house: House, announced: bool, states: dict[str, int]) -> None:
-    house.due(5)
-    result = house.run(_Breaking(2, announced=announced))
-    assert house.states() == states
-    assert result.errors == ["gateway outbox: ValueError"]
-    assert [pause.reason for pause in result.pauses] == ["gateway outbox: ValueError"]
-    assert result.counted == result.taken == 5
-
-
-class _Silent(Scripted):
-    @contextmanager
-    def connect(self) -> Iterator[Sender]:
-        yield _SilentLine()
-
-
-class _SilentLine(Sender):
-    def send(self, messages: Iterable[Outgoing], on_handover: Callable[[str], None]) -> Iterator[tuple[str, Outcome]]:
-        list(messages)
-        return iter(())
-
-
-def test_a_gateway_that_answers_nothing_is_left_alone(house: House) -> None:
-    house.due(3)
-    result = house.run(_Silent())
-    assert house.states() == {"planned": 3}
-    assert [pause.reason for pause in result.pauses] == ["gateway outbox took messages and did not answer"]
-
-
-def test_a_line_that_cannot_be_opened_pauses_the_gateway(house: House) -> None:
-    class Closed(Scripted):
-        @contextmanager
-        def connect(self) -> Iterator[Sender]:
-            raise ConnectionRefusedError("nobody listens")
-            yield
-
-    house.due(3)
-    result = house.run(Closed())
-    assert house.states() == {"planned": 3}
-    assert [pause.reason for pause in result.pauses] == ["gateway outbox: ConnectionRefusedError"]
 
 
 def test_one_connection_carries_all_batches(make_house: MakeHouse) -> None:

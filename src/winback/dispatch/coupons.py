@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from winback.compose.coupons import coupon_code
-from winback.dispatch.recipients import coupon_expiry
+from winback.dispatch.recipients import coupon_expiry, zone_of
 from winback.ledger import Claimed
 from winback.policy import step_of
 from winback.project import Project, Step
@@ -28,7 +27,7 @@ def give_coupons(connection: Connection, project: Project, claims: Sequence[Clai
         return
     people = sorted({claim.customer_id for claim, _ in giving})
     zones = {
-        row.id: ZoneInfo(row.local_zone)
+        row.id: zone_of(row.local_zone, project)
         for row in connection.execute(select(customers.c.id, customers.c.local_zone).where(customers.c.id.in_(people)))
     }
     key = project.key("coupon")

@@ -184,11 +184,13 @@ class _Dispatcher:
             return taken.count > 0, taken.paused is None
         feed = Feed(self._preparer, self._journal, way.name, taken.claims, now, halted=self._halted)
         failure = self._send(way, feed)
-        pause = self._record(way, feed, failure)
+        try:
+            pause = self._record(way, feed, failure)
+        finally:
+            if failure is not None and not isinstance(failure, Exception):
+                raise failure  # Ctrl-C, and whatever else ends programs
         if pause is not None:
             self._result.pauses.append(pause)
-        if isinstance(failure, BaseException) and not isinstance(failure, Exception):
-            raise failure
         if feed.error is not None:
             raise feed.error
         return True, pause is None

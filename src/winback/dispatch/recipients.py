@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, Row, or_, select
 
 from winback import clock, ledger
+from winback.addresses import is_zone
 from winback.compose import Money, Recipient
 from winback.compose.coupons import coupon_code
 from winback.errors import InputError
@@ -64,6 +65,11 @@ def recipient_for_preview(  # noqa: PLR0917 - reads in the order of a question: 
     return load_recipients(connection, project, [addressee], now)[message_id]
 
 
+def zone_of(name: str, project: Project) -> ZoneInfo:
+    """Return a customer's time zone; the shop's where the name means nothing to this machine, so that one row stops no batch."""
+    return ZoneInfo(name if is_zone(name) else project.settings.shop.zone)
+
+
 def coupon_expiry(step: Step, zone: ZoneInfo, now: datetime) -> tuple[date, datetime]:
     """Return the last local date on which the coupon of a message sent now is valid, and the moment that date ends."""
     assert step.coupon is not None  # noqa: S101 - asked of steps with a coupon only
@@ -97,7 +103,7 @@ def _load(connection: Connection, project: Project, addressees: Sequence[Address
     found = {}
     for each in addressees:
         person = people[each.customer_id]
-        zone = ZoneInfo(person.local_zone)
+        zone = zone_of(person.local_zone, project)
         found[each.message_id] = Recipient(
             message_id=each.message_id,
             channel=each.channel,
@@ -126,7 +132,7 @@ def _customer(person: Row[Any], project: Project, campaign: Campaign, zone: Zone
         "country": person.country,
         "city": person.city,
         "locale": person.locale,
-        "zone": person.local_zone,
+        "zone": zone.key,
         "birthday": next_birthday(person.birth_month, person.birth_day, now.astimezone(zone).date(), leap_day),
         "orders": person.order_count,
         "spent": Money(person.spent_minor, person.currency or project.settings.shop.currency),
