@@ -21,8 +21,8 @@ def test_what_is_planned_is_cancelled_and_campaigns_end(engine: Engine) -> None:
         assert (done.cancelled, done.left, done.in_flight, done.orders, done.events) == (1, 1, 0, 1, 1)
         assert done.suppressed == ("email", "sms")
         assert len(done.message_ids) == 2
-        states = dict(connection.execute(select(messages.c.state, messages.c.reason)).tuples().all())
-        assert states == {"cancelled": "erased", "sent": "erased"}
+        states = {(row.state, row.reason) for row in connection.execute(select(messages.c.state, messages.c.reason))}
+        assert states == {("cancelled", "erased"), ("sent", "erased")}
         rows = connection.execute(select(enrollments.c.state, enrollments.c.exit_reason, enrollments.c.due_at)).all()
         assert sorted(tuple(row) for row in rows) == [("exited", "erased", None), ("finished", None, None)]
         edge = connection.execute(select(message_history).where(message_history.c.to_state == "cancelled")).one()

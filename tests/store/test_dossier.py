@@ -62,7 +62,7 @@ def test_what_it_looks_like(engine: Engine) -> None:
     assert sent["history"][0]["detail"] == "250 ok anna-1@example.com"
     assert sent["interactions"][0]["url"] == "https://shop.example/"
     assert planned["interactions"] == []
-    assert [each["raw"] for each in found["receipts"]] == [{"from": "anna-1@example.com"}]
+    assert [each["raw"]["from"] for each in found["receipts"]] == ["anna-1@example.com", "4930901820"]
 
 
 def test_nothing_of_anybody_else(engine: Engine) -> None:

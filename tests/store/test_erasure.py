@@ -20,7 +20,10 @@ KEY = b"k" * 32
 
 def everything(connection: Connection) -> dict[str, list[dict[str, Any]]]:
     """Return every row of every table."""
-    return {table.name: [dict(row) for row in connection.execute(select(table)).mappings()] for table in metadata.sorted_tables}
+    return {
+        table.name: [dict(row) for row in connection.execute(select(table).order_by(*table.primary_key)).mappings()]
+        for table in metadata.sorted_tables
+    }
 
 
 def traces(connection: Connection) -> list[str]:

@@ -32,7 +32,7 @@ from winback.store import (
     segment_members,
     suppressions,
 )
-from winback.store.erasure import erased_id
+from winback.store.erasure import erased_id, receipts_of
 
 _PROFILE = ("email", "phone", "first_name", "last_name", "locale", "country", "city", "zone", "local_zone")
 
@@ -103,7 +103,7 @@ def dossier(connection: Connection, person: Row[Any]) -> dict[str, Any]:
             connection, coupons, person.id, ("code", "pool", "message_id", "given_at", "expires_at"), coupons.c.given_at
         ),
         "conversions": _conversions(connection, person.id),
-        "receipts": _receipts(connection, person.id),
+        "receipts": _receipts(connection, person),
     }
 
 
@@ -234,12 +234,11 @@ def _conversions(connection: Connection, customer_id: int) -> list[dict[str, Any
     ]
 
 
-def _receipts(connection: Connection, customer_id: int) -> list[dict[str, Any]]:
+def _receipts(connection: Connection, person: Row[Any]) -> list[dict[str, Any]]:
     names = ("gateway", "kind", "message_id", "at", "raw")
-    own = select(messages.c.id).where(messages.c.customer_id == customer_id)
     return _dicts(
         connection,
-        select(*(receipts.c[name] for name in names)).where(receipts.c.message_id.in_(own)).order_by(receipts.c.id),
+        select(*(receipts.c[name] for name in names)).where(receipts_of(person)).order_by(receipts.c.id),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, String, cast, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, String, and_, cast, delete, false, func, or_, select, update
 
 from winback.addresses import hash_address
 from winback.store import (
@@ -114,21 +114,29 @@ def _empty_what_tells(connection: Connection, person: Row[Any]) -> None:
     connection.execute(update(messages).where(messages.c.customer_id == person.id).values(subject=None))
     connection.execute(update(message_history).where(message_history.c.message_id.in_(own)).values(detail=None))
     connection.execute(update(interactions).where(interactions.c.customer_id == person.id).values(user_agent=None, address=None))
-    connection.execute(update(receipts).where(receipts.c.message_id.in_(own)).values(raw={}))
+    connection.execute(update(receipts).where(receipts_of(person)).values(raw={}))
     connection.execute(delete(segment_members).where(segment_members.c.customer_id == person.id))
-    # A reply that belongs to no message of ours holds the address it came from; some providers leave out the +.
-    for address in (person.email, person.phone and person.phone.removeprefix("+")):
-        if address:
-            unasked = receipts.c.message_id.is_(None) & _holds(cast(receipts.c.raw, String), address)
-            connection.execute(update(receipts).where(unasked).values(raw={}))
-            # Some mail servers repeat the address in why they refuse it.
-            for table, column, mine in (
-                (messages, messages.c.reason, messages.c.customer_id == person.id),
-                (message_history, message_history.c.reason, message_history.c.message_id.in_(own)),
-                (consents, consents.c.source, consents.c.customer_id == person.id),
-            ):
-                told = mine & _holds(column, address)
-                connection.execute(update(table).where(told).values({column.name: SuppressionReason.ERASED.value}))
+    # Some mail servers repeat the address in why they refuse it.
+    for address in _addresses(person):
+        for table, column, mine in (
+            (messages, messages.c.reason, messages.c.customer_id == person.id),
+            (message_history, message_history.c.reason, message_history.c.message_id.in_(own)),
+            (consents, consents.c.source, consents.c.customer_id == person.id),
+        ):
+            told = mine & _holds(column, address)
+            connection.execute(update(table).where(told).values({column.name: SuppressionReason.ERASED.value}))
+
+
+def receipts_of(person: Row[Any]) -> ColumnElement[bool]:
+    """Return SQL for what gateways reported of a person: about a message, or a reply to none of ours with an address in it."""
+    own = select(messages.c.id).where(messages.c.customer_id == person.id)
+    named = [_holds(cast(receipts.c.raw, String), address) for address in _addresses(person)]
+    return or_(receipts.c.message_id.in_(own), and_(receipts.c.message_id.is_(None), or_(false(), *named)))
+
+
+def _addresses(person: Row[Any]) -> list[str]:
+    """Return the addresses as others write them; some leave out the + of numbers."""
+    return [address for address in (person.email, person.phone and person.phone.removeprefix("+")) if address]
 
 
 def _holds(column: ColumnElement[str], address: str) -> ColumnElement[bool]:
