@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -13,6 +14,7 @@ from sqlalchemy import Engine, func, insert, select, update
 
 from tests.project.builder import write_shop
 from tests.rows import add_customer, add_order
+from winback.audience import Segment
 from winback.plan import explain, forecast, plan, previewing
 from winback.project import Project, load_project
 from winback.store import (
@@ -350,6 +352,16 @@ def test_explain_tells_what_was_sent_before(engine: Engine, make_shop: ShopMaker
     [note] = answer.enrollments
     assert (note.state, note.next_step) == ("active", "offer")
     assert [(step.step, step.state) for step in note.steps] == [("hello", "planned")]
+
+
+def test_a_segment_that_cannot_be_asked_holds_nobody_up(engine: Engine, make_shop: ShopMaker, now: datetime) -> None:
+    project = make_shop(sleeping=SLEEPING)
+    broken = Segment(name="broken", title="Broken", where="no_such_field = 1")  # files like this are refused; a plan survives it
+    _sleeper(engine, "C1", now)
+    with writing(engine) as connection:
+        result = plan(connection, replace(project, segments={"broken": broken}), now)
+    assert result.planned == 1
+    assert [error.partition(":")[0] for error in result.errors] == ["segments could not be kept up"]
 
 
 def test_the_forecast_counts_what_comes(engine: Engine, make_shop: ShopMaker, now: datetime) -> None:

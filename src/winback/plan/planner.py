@@ -57,6 +57,7 @@ class PlanResult:
 
     at: datetime
     campaigns: list[CampaignPlan] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)  # of segments and scores; a campaign's own is with it
 
     @property
     def enrolled(self) -> int:
@@ -91,15 +92,15 @@ def plan(
     """
     exclusive(connection)
     names = [name for name in project.campaigns if campaigns is None or name in campaigns]
+    errors = keep_up(connection, project, now)
     with candidates.own_tables(connection):
-        return PlanResult(now, plan_in_order(connection, project, now, names, worker=worker))
+        return PlanResult(now, plan_in_order(connection, project, now, names, worker=worker), errors)
 
 
 def plan_in_order(
     connection: Connection, project: Project, now: datetime, names: Sequence[str], *, worker: str
 ) -> list[CampaignPlan]:
     """Plan campaigns one after the other; `candidates` holds the last one's audience afterwards."""
-    _keep_up(connection, project, now)
     outcomes = []
     for campaign in (project.campaigns[name] for name in names):
         if not campaign.enabled:
@@ -113,11 +114,23 @@ def plan_in_order(
     return outcomes
 
 
-def _keep_up(connection: Connection, project: Project, now: datetime) -> None:
-    """Bring segments and scores up to now; campaigns and expressions ask them."""
+def keep_up(connection: Connection, project: Project, now: datetime) -> list[str]:
+    """Bring segments and scores, which campaigns and expressions ask, up to now; return what failed.
+
+    What failed stays as it was at the pass before.
+    """
     context = audience_context(project, now, since=now)
-    update_segments(connection, project.segments, context)
-    update_scores(connection, project.scores, context)
+    errors = []
+    for what, update_all in (
+        ("segments", lambda: update_segments(connection, project.segments, context)),
+        ("scores", lambda: update_scores(connection, project.scores, context)),
+    ):
+        try:
+            with connection.begin_nested():
+                update_all()
+        except (WinbackError, SQLAlchemyError) as error:
+            errors.append(f"{what} could not be kept up: {_first_line(error)}")
+    return errors
 
 
 def _plan_campaign(connection: Connection, project: Project, campaign: Campaign, now: datetime, worker: str) -> CampaignPlan:

@@ -12,7 +12,7 @@ from sqlalchemy import CompoundSelect, Connection, Engine, and_, func, literal, 
 
 from winback.errors import InputError
 from winback.plan.candidates import candidates, own_tables
-from winback.plan.planner import CampaignPlan, plan_in_order
+from winback.plan.planner import CampaignPlan, keep_up, plan_in_order
 from winback.project import Campaign, Project
 from winback.store import AnyRow, EnrollmentState, MessageState, UtcDateTime, customers, enrollments, exclusive, messages
 
@@ -138,6 +138,7 @@ def previewing(engine: Engine, project: Project, campaign_name: str, now: dateti
         try:
             with own_tables(connection):
                 exclusive(connection)
+                keep_up(connection, trial, now)
                 outcomes = plan_in_order(connection, trial, now, up_to_it, worker="preview")
                 on = trial.campaigns[campaign.name]
                 yield Preview(connection, trial, on, now=now, outcome=outcomes[-1], enabled=campaign.enabled)

@@ -125,6 +125,7 @@ def _plan(work: _Work, outcome: PassOutcome) -> None:
 
     with writing(work.engine) as connection:
         outcome.plan = plan(connection, work.project, work.now, worker=work.worker)
+    outcome.errors += [error[:_ERROR] for error in outcome.plan.errors]
     outcome.errors += [f"campaign {each.campaign}: {each.error}"[:_ERROR] for each in outcome.plan.campaigns if each.error]
 
 
