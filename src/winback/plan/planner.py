@@ -5,7 +5,7 @@ The daemon, `winback run`, the preview and the simulation all call `plan`; only 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -121,10 +121,11 @@ def keep_up(connection: Connection, project: Project, now: datetime) -> list[str
     """
     context = audience_context(project, now, since=now)
     errors = []
-    for what, update_all in (
-        ("segments", lambda: update_segments(connection, project.segments, context)),
-        ("scores", lambda: update_scores(connection, project.scores, context)),
-    ):
+    parts: dict[str, Callable[[], None]] = {
+        "segments": lambda: update_segments(connection, project.segments, context),
+        "scores": lambda: update_scores(connection, project.scores, context),
+    }
+    for what, update_all in parts.items():
         try:
             with connection.begin_nested():
                 update_all()
