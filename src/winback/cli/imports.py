@@ -208,6 +208,8 @@ def _show(file: Path, result: ImportResult, dry_run: bool) -> None:
     typer.echo(f"{read} in {result.seconds:.1f} s, {result.rows_per_second:,} rows a second")
     for name in ("inserted", "updated", "unchanged", "rejected"):
         typer.echo(f"  {name:<10}{getattr(result, name):>10,}")
+    if dry_run and result.columns:
+        typer.echo(f"Read as: {', '.join(f'{ours} = {theirs}' for ours, theirs in result.columns.items())}")
     if result.customers_created:
         typer.echo(f"Customers who were not there before: {result.customers_created:,}")
     for note in result.notes:

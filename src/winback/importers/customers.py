@@ -87,7 +87,7 @@ class CustomerReader(RowReader):
                 )
             external_id = self.as_id(email)
         email_hash = self.hashed(email) if email is not None else None
-        phone = self._phone(line, cells, raw)
+        phone = self._phone(cells)
         phone_hash = self.hashed(phone) if phone is not None else None
         # Families share phones: where the row has an address of its own, the number alone does not make it the same person.
         if self.is_erased(external_id, email_hash, phone_hash if email_hash is None else None):
@@ -110,7 +110,7 @@ class CustomerReader(RowReader):
                     line, channel, purpose, cells[name], get("consent_at"), source[:100], get("consent_wording"),
                 ))  # fmt: skip
 
-    def _phone(self, line: int, cells: dict[str, Any], raw: Any) -> str | None:
+    def _phone(self, cells: dict[str, Any]) -> str | None:
         """Return the number in E.164; a national one is of the customer's country, else of the shop's."""
         text = cells.get("phone")
         if text is None:
@@ -118,7 +118,7 @@ class CustomerReader(RowReader):
         try:
             return normalise_phone(text, cells.get("country") or self.reading.settings.region)
         except AddressError as error:
-            self.warn(line, "phone is not a phone number", str(error), raw)
+            self.leave_out("phone is not a phone number", str(error))
             return None
 
     def _consent_at(self, text: str) -> Any:

@@ -98,6 +98,7 @@ class RowReader(ABC):
         self.clears = False  # whether any row empties a column
         self.header = header
         self.sources: dict[str, str] = {}  # ours = theirs
+        self._left_out: list[tuple[str, str]] = []  # of the row at hand: reasons and details
         self._free_names: tuple[str, ...] = ()  # of the row at hand
         self._clear_empty = reading.map.empty == "clear"
         self._plans: dict[tuple[str, ...], Plan] = {}
@@ -150,15 +151,20 @@ class RowReader(ABC):
             self.tally.reject(line, raw.reason, "", raw.raw)
             return
         try:
-            self.stage(line, self._cells(line, raw), raw)
+            self.stage(line, self._cells(raw), raw)
         except CellError as error:
+            self._left_out.clear()  # the row is not kept: one reason is enough
             self.tally.reject(line, error.reason, error.detail, raw_text(raw, self.reading.delimiter))
+        if self._left_out:
+            for reason, detail in self._left_out:
+                self.tally.warn(line, reason, detail, raw_text(raw, self.reading.delimiter))
+            self._left_out.clear()
 
-    def warn(self, line: int, reason: str, detail: str, raw: Any) -> None:
-        """Note a value that is left out of a row that is kept."""
-        self.tally.warn(line, reason, detail, raw_text(raw, self.reading.delimiter))
+    def leave_out(self, reason: str, detail: str) -> None:
+        """Note a value that is left out of the row at hand."""
+        self._left_out.append((reason, detail))
 
-    def _cells(self, line: int, raw: Any) -> dict[str, Any]:
+    def _cells(self, raw: Any) -> dict[str, Any]:
         plan = self._fixed or self._plan_of_object(raw)
         self._free_names = plan.free
         found = self._constants.copy()
@@ -185,7 +191,7 @@ class RowReader(ABC):
                 reason = f"{cell.name} {error.told}"
                 if cell.hard:
                     raise CellError(reason, error.detail) from None
-                self.warn(line, reason, error.detail, raw)
+                self.leave_out(reason, error.detail)
                 continue
             if read is not None:
                 found[cell.name] = read
