@@ -205,8 +205,8 @@ def _tell(customer: str, person: Row[Any], done: Forgotten, removed: int, mentio
         typer.echo(f"  Messages that may be going out this very moment: {done.in_flight}; run this again in a few minutes")
     if removed:
         typer.echo(f"  Messages removed from the outbox folder: {removed}")
-    counted = [(done.orders, "orders"), (done.events, "events"), (len(done.message_ids), "messages")]
-    kept = ", ".join(f"{count} {noun}" for count, noun in counted if count)
+    counted = [(done.orders, "order"), (done.events, "event"), (len(done.message_ids), "message")]
+    kept = ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counted if count)
     if kept:
         typer.echo(f"  Still counted in reports, without the person: {kept}")
     for file in mentioned:

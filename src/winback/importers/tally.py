@@ -58,7 +58,7 @@ class Tally:
         self.warnings = 0
         self.unchanged = 0  # rows that were read and left alone: superseded within the file, or of an erased person
         self.reasons: Counter[str] = Counter()
-        self.notes: Counter[str] = Counter()
+        self.notes: Counter[str] = Counter()  # each told after its number
         self.problems: list[RowProblem] = []
         self._rejects = rejects
         self._shown = shown
