@@ -9,7 +9,9 @@
      │    └── AddressError      an e-mail address or a phone number that cannot be written to
      ├── StoreError             the database is missing, too old, too new, or does not answer
      ├── GatewayError           a gateway is unknown, broken or wrongly configured
+     ├── MailboxError           the mailbox that bounces come to cannot be read
      ├── RenderError            a template failed for one message; the others go on
+     ├── SigningError           a key that signs letters (DKIM) cannot be used: no letter goes until it can
      └── TokenError             a signed link token is not ours, or was changed
 
 Exit codes of the command line: 0 done, 1 what was checked has problems, 2 the command could not run.
@@ -92,6 +94,10 @@ class GatewayError(WinbackError):
     """Report a gateway that is unknown, broken or wrongly configured."""
 
 
+class MailboxError(WinbackError):
+    """Report a mailbox that cannot be read."""
+
+
 class RenderError(WinbackError):
     """Report a template that failed for one message, with the file and line (from 1; 0 is the whole file) where it did."""
 
@@ -101,6 +107,10 @@ class RenderError(WinbackError):
         self.problem = message
         self.file = file
         self.line = line
+
+
+class SigningError(WinbackError):
+    """Report a key that should sign letters and is not there, or is none."""
 
 
 class TokenError(WinbackError):
