@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Engine, insert, select, text, update
 
 from tests.project.builder import write_shop
 from tests.rows import add_customer
@@ -150,6 +151,26 @@ class House:
         """Set columns of every row of a table."""
         with writing(self.engine) as connection:
             connection.execute(update(table).values(**values))
+
+    @contextmanager
+    def losing(self, table: str) -> Iterator[Callable[[], None]]:
+        """Give a function that takes a table out of the way, as a broken database would; it is back at the end."""
+
+        def rename(before: str, after: str) -> None:
+            with self.engine.begin() as connection:
+                connection.execute(text(f"ALTER TABLE {before} RENAME TO {after}"))
+
+        done: list[bool] = []
+
+        def take_away() -> None:
+            rename(table, "out_of_the_way")
+            done.append(True)
+
+        try:
+            yield take_away
+        finally:
+            if done:
+                rename("out_of_the_way", table)
 
     def _person(self, connection: Any, external_id: str, columns: Mapping[str, Any]) -> int:
         reached = {

@@ -191,3 +191,14 @@ def test_a_campaign_whose_rules_cannot_be_asked_stops_no_other(make_house: MakeH
     assert {row for row in house.rows("state", "reason", "next_attempt_at") if row[0] == "planned"} == {
         ("planned", "rules_failed", now + timedelta(hours=1))
     }
+
+
+def test_a_database_error_in_one_campaigns_rules_stops_no_other(make_house: MakeHouse) -> None:
+    house = make_house(wake=_campaign(exit={"when": "clicked('hello')"}))
+    house.due(2)
+    house.due(3, campaign="gift")
+    with house.losing("interactions") as take_away:
+        take_away()
+        result = house.run(Scripted())
+    assert (result.sent, result.put_off, len(result.errors)) == (3, 2, 1)
+    assert result.errors[0].startswith("the rules of campaign wake cannot be asked: ")

@@ -7,7 +7,6 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import text
 
 from tests.dispatch.conftest import MakeHouse
 from tests.dispatch.gateways import Scripted, accept
@@ -129,30 +128,9 @@ def test_an_interruption_is_passed_on_when_everything_is_recorded(house: House) 
     assert not list((house.project.var / "dispatch").iterdir())
 
 
-@contextmanager
-def _renamed(house: House, table: str) -> Iterator[Callable[[], None]]:
-    """Give a function that takes a table out of the way, as a broken database would; it is back at the end."""
-
-    def rename(before: str, after: str) -> None:
-        with house.engine.begin() as connection:
-            connection.execute(text(f"ALTER TABLE {before} RENAME TO {after}"))
-
-    done: list[bool] = []
-
-    def take_away() -> None:
-        rename(table, "out_of_the_way")
-        done.append(True)
-
-    try:
-        yield take_away
-    finally:
-        if done:
-            rename("out_of_the_way", table)
-
-
 def test_a_database_that_fails_while_composing_gives_back_what_did_not_leave(house: House) -> None:
     ids = house.due(70)
-    with _renamed(house, "customers") as take_away:
+    with house.losing("customers") as take_away:
 
         def decide(message: Outgoing) -> Outcome:
             if message.message_id == ids[10]:
@@ -170,7 +148,7 @@ def test_a_database_that_fails_while_composing_gives_back_what_did_not_leave(hou
 @pytest.mark.parametrize("end", [KeyboardInterrupt(), ValueError("the gateway breaks")])
 def test_a_database_that_fails_while_recording_loses_no_answer(house: House, end: BaseException) -> None:
     ids = house.due(5)
-    with _renamed(house, "message_history") as take_away:
+    with house.losing("message_history") as take_away:
 
         def decide(message: Outgoing) -> Outcome:
             if message.message_id == ids[3]:

@@ -58,7 +58,7 @@ def dispatch(
     result = DispatchResult()
     halted = _asked(stop)
     usable = _usable(engine, routes(project, gateways), result)
-    if halted() or not usable or not _anything_due(engine, usable, clock()):
+    if not usable or not _anything_due(engine, usable, clock()):
         return result
     try:
         _Dispatcher(engine, project, worker=worker, clock=clock, halted=halted, result=result).run(usable)
