@@ -119,6 +119,14 @@ def _recover(work: _Work, outcome: PassOutcome) -> None:
     outcome.recovered = recover(work.engine, work.project, now=work.now)
 
 
+def _read_mail(work: _Work, outcome: PassOutcome) -> None:
+    """Take note of letters that came back, so that nobody is planned for whose address is known to be dead."""
+    from winback.track.bounces import read_mailboxes
+
+    wrong = read_mailboxes(work.engine, work.project, work.now, stop=work.stop)
+    outcome.errors += [f"mailbox: {describe(error)}"[:_ERROR] for error in wrong]
+
+
 def _plan(work: _Work, outcome: PassOutcome) -> None:
     """Let people in and write their messages; a campaign that cannot be planned does not hold up the others."""
     from winback.plan import plan
@@ -153,6 +161,7 @@ _Part = tuple[str, Callable[[_Work, PassOutcome], None]]
 #: The parts of a pass in their order, each under the name that its errors carry. Sending comes last: it may take long.
 _PARTS: tuple[_Part, ...] = (
     ("recovering", _recover),
+    ("mailbox", _read_mail),
     ("planning", _plan),
     ("conversions", _attribute),
     ("sending", _dispatch),
