@@ -28,6 +28,7 @@ from winback.store.ledger_tables import (
     MessageHistory,
     MessageState,
     Pass,
+    Place,
     PlanFunnel,
     Receipt,
 )
@@ -75,6 +76,7 @@ passes = table(Pass)
 gateway_states = table(GatewayState)
 import_runs = table(ImportRun)
 installation = table(Installation)
+places = table(Place)
 leases = table(Lease)
 
 __all__ = [
@@ -107,6 +109,7 @@ __all__ = [
     "OrderLine",
     "OrderStatus",
     "Pass",
+    "Place",
     "PlanFunnel",
     "Purpose",
     "Receipt",
@@ -137,6 +140,7 @@ __all__ = [
     "order_lines",
     "orders",
     "passes",
+    "places",
     "plan_funnels",
     "plus_seconds",
     "reading",

@@ -167,6 +167,7 @@ class Message(SQLModel, table=True):
     provider_id: str | None = Field(default=None, max_length=200)
     subject: str | None = Field(default=None, max_length=500)  # as sent
     segments: int | None = None  # SMS parts
+    redirected: bool = Field(default=False)  # went to the staging address instead: what comes of it tells nothing of the customer
     sent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     delivered_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     definition_hash: str = Field(max_length=64)  # of the campaign file it was planned by
@@ -333,6 +334,28 @@ class Installation(SQLModel, table=True):
 
     key: str = Field(max_length=50, primary_key=True)
     value: str = Field(max_length=500)
+
+
+class Place(SQLModel, table=True):
+    """A folder that may send from this database; which one it is, and that it is no copy, is told by its `installation.json`."""
+
+    __tablename__ = "places"
+
+    id: str = Field(max_length=32, primary_key=True)
+    token: str = Field(max_length=32)  # what the folder's file says; a new one each time something was sent
+    generation: int = Field(sa_type=Id)  # grows with every new token of any place
+    database: str = Field(max_length=100)  # which database this row was written in
+    folder: str = Field(max_length=1000)  # the shop's, for people
+    host: str = Field(max_length=200)  # likewise
+    machine: str = Field(max_length=32)  # hash of the machine's id, '' where it has none
+    boot: str = Field(max_length=32)  # hash of the id of the machine's present run, '' likewise
+    device: str = Field(max_length=20)  # of the folder's file: holds while the machine runs
+    inode: str = Field(max_length=20)
+    folder_inode: str = Field(max_length=20)
+    born: str = Field(max_length=30)  # when the file system made the file
+    adopted_at: datetime = Field(sa_type=UtcDateTime)
+    adopted_by: str | None = Field(default=None, max_length=200)  # empty: by itself, with the database's first pass
+    seen_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class Lease(SQLModel, table=True):

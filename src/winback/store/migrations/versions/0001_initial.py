@@ -250,6 +250,7 @@ def _messages() -> None:
         Column("provider_id", String(200)),
         Column("subject", String(500)),
         Column("segments", Integer()),
+        Column("redirected", Boolean(), nullable=False),
         Column("sent_at", UtcDateTime()),
         Column("delivered_at", UtcDateTime()),
         Column("definition_hash", String(64), nullable=False),
@@ -398,6 +399,24 @@ def _upkeep() -> None:
         "installation",
         Column("key", String(50), primary_key=True),
         Column("value", String(500), nullable=False),
+    )
+    op.create_table(
+        "places",
+        Column("id", String(32), primary_key=True),
+        Column("token", String(32), nullable=False),
+        Column("generation", Id, nullable=False),
+        Column("database", String(100), nullable=False),
+        Column("folder", String(1000), nullable=False),
+        Column("host", String(200), nullable=False),
+        Column("machine", String(32), nullable=False),
+        Column("boot", String(32), nullable=False),
+        Column("device", String(20), nullable=False),
+        Column("inode", String(20), nullable=False),
+        Column("folder_inode", String(20), nullable=False),
+        Column("born", String(30), nullable=False),
+        Column("adopted_at", UtcDateTime(), nullable=False),
+        Column("adopted_by", String(200)),
+        Column("seen_at", UtcDateTime(), nullable=False),
     )
     op.create_table(
         "leases",
