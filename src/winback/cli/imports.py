@@ -192,7 +192,7 @@ def _import(kind: str, file: Path, chosen: ImportMap, dry_run: bool, shop: Shop,
     elif output is Output.CSV:
         show([row], [Column(name, name) for name in _COUNTS], output)
     else:
-        _show(file, result, dry_run)
+        _show(kind, file, result, dry_run)
     if result.rejected:
         raise typer.Exit(1)
 
@@ -203,14 +203,15 @@ _COUNTS = (
 )
 
 
-def _show(file: Path, result: ImportResult, dry_run: bool) -> None:
-    read = f"{result.rows:,} rows of {file.name} ({result.format}, {result.encoding})"
+def _show(kind: str, file: Path, result: ImportResult, dry_run: bool) -> None:
+    rows = "1 row" if result.rows == 1 else f"{result.rows:,} rows"
+    read = f"{rows} of {file.name} ({result.format}, {result.encoding})"
     typer.echo(f"{read} in {result.seconds:.1f} s, {result.rows_per_second:,} rows a second")
     for name in ("inserted", "updated", "unchanged", "rejected"):
         typer.echo(f"  {name:<10}{getattr(result, name):>10,}")
     if dry_run and result.columns:
         typer.echo(f"Read as: {', '.join(f'{ours} = {theirs}' for ours, theirs in result.columns.items())}")
-    if result.customers_created:
+    if result.customers_created and kind != "customers":
         typer.echo(f"Customers who were not there before: {result.customers_created:,}")
     for note in result.notes:
         typer.echo(f"Note: {note}")

@@ -118,7 +118,7 @@ class CustomerReader(RowReader):
         try:
             return normalise_phone(text, cells.get("country") or self.reading.settings.region)
         except AddressError as error:
-            self.leave_out("phone is not a phone number", str(error))
+            self.leave_out("phone is not a phone number", f"{text!r}; {error.remedy}")
             return None
 
     def _consent_at(self, text: str) -> Any:

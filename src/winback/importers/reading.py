@@ -281,7 +281,7 @@ class RowReader(ABC):
         try:
             return normalise_email(text)
         except AddressError as error:
-            raise CellError("not an e-mail address", str(error)) from None
+            raise CellError("not an e-mail address", f"{text!r}; {error.remedy}") from None
 
     def as_id(self, email: str) -> str:
         """Return an address that stands for an id, where it is not too long for one."""
