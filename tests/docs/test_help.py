@@ -45,6 +45,7 @@ EXPECTED = {
     ("retry",),
     ("customer", "show"),
     ("customer", "export"),
+    ("customer", "unblock"),
     ("customer", "erase"),
     ("demo",),
 }

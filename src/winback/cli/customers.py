@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
     )
     group.command("show")(show_customer)
     group.command("export")(export)
+    group.command("unblock")(unblock)
     group.command("erase")(erase)
     app.add_typer(group, name="customer")
 
@@ -101,6 +102,67 @@ def export(
     except OSError as error:
         raise InputError(f"{to} cannot be written: {error.strerror}", "name another file") from error
     say(f"Everything that is kept about {found['customer']['id']} is in {to}.")
+
+
+def unblock(
+    customer: CustomerArgument,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="NAME", help="Who says that the address is good; else who is logged in.")
+    ] = None,
+    channel: Annotated[
+        str | None, typer.Option("--channel", metavar="email|sms", help="Only the address of this channel; else both.")
+    ] = None,
+    shop: ShopOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Take a person's address off the list of those never written to again, when it bounced but is good after all.
+
+    Who did it and when is kept. Bounces from before no longer count; consent stays as it is, so somebody who complained gets
+    marketing only after agreeing to it anew. Who asked to be forgotten stays so.
+
+    \b
+    Example: winback customer unblock C00021 --by Clara
+    """
+    from winback import clock
+    from winback.store import Channel, writing
+    from winback.store.consent import unsuppress
+    from winback.store.refusals import answering
+
+    opened = open_shop(shop)
+    if channel is not None and channel not in list(Channel):
+        raise InputError(f"{channel!r} is not a channel", "write --channel email or --channel sms")
+    who = f"staff {(by or _logged_in()).strip()}"
+    taken_back = []
+    with answering(opened.engine), writing(opened.engine) as connection:
+        person = _find(connection, opened.project, customer)
+        addresses = {Channel.EMAIL: person.email_hash, Channel.SMS: person.phone_hash}
+        for each, address_hash in addresses.items():
+            if address_hash is not None and channel in (None, each):
+                done = unsuppress(connection, each, address_hash, clock.now(), who)
+                taken_back += [] if done is None else [{"customer": person.external_id, "channel": each, **asdict(done)}]
+    if output is not Output.TABLE:
+        columns = ("customer", "channel", "reason", "blocked_at", "source", "at", "by")
+        show(taken_back, [Column(name, name) for name in columns], output)
+        return
+    zone = ZoneInfo(opened.project.settings.shop.zone)
+    for row in taken_back:
+        what = "e-mail address" if row["channel"] is Channel.EMAIL else "phone number"
+        since = _local(row["blocked_at"], zone)
+        typer.echo(f"The {what} of {row['customer']} is written to again; it was blocked since {since} ({row['reason']}).")
+        if row["reason"] == "complaint":
+            typer.echo("  Marketing stays off until the person agrees to it anew: a complaint is a no.")
+    if not taken_back:
+        typer.echo(f"No address of {customer} is blocked.")
+
+
+def _logged_in() -> str:
+    """Return the name of who is logged in on this machine."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name, in a container for example
+        return "unknown"
 
 
 def erase(

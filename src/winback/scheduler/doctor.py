@@ -34,6 +34,7 @@ def examine(root: Path, now: datetime) -> list[HealthItem]:
     if any(problem.file == _CONFIG for problem in problems):
         return items  # with its settings unknown, the rest would be looked for in the wrong places
     items += _gateways(project)
+    items += _mailboxes(project)
     engine = open_engine(project.settings.database.url, root=project.root)
     try:
         items += _database(project, engine, now)
@@ -75,6 +76,18 @@ def _gateways(project: Project) -> Iterator[HealthItem]:
             yield HealthItem("gateway", False, f"{what}: {message}", remedy)
         if not wrong:
             yield HealthItem("gateway", True, f"{what} can be reached")
+
+
+def _mailboxes(project: Project) -> Iterator[HealthItem]:
+    from winback.track.bounces import mailboxes
+
+    for mailbox in mailboxes(project):
+        try:
+            mailbox.check()
+        except WinbackError as error:
+            yield HealthItem("mailbox", False, error.message, error.remedy)
+        else:
+            yield HealthItem("mailbox", True, f"{mailbox.place} can be read")
 
 
 def _database(project: Project, engine: Engine, now: datetime) -> Iterator[HealthItem]:

@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, exists, func, or_, select
 
 from winback.errors import InputError
+from winback.installation import look as look_at_fence
+from winback.installation import places_of
 from winback.project import Project
 from winback.scheduler import leases, standing
 from winback.store import (
@@ -26,6 +28,7 @@ from winback.store import (
     import_runs,
     messages,
     passes,
+    receipts,
 )
 
 #: A daemon makes a pass every hour at least; where none runs, somebody calls `winback run`. Less often than this is never.
@@ -42,6 +45,9 @@ _RECENT = timedelta(days=7)
 
 #: From so many failures in a day, and such a share, something is wrong that is not one bad address.
 _FAILURES, _FAILURE_SHARE = 5, 0.05
+
+#: Letters come back within some days; so many of the newest are looked at.
+_BLOCKED_WITHIN, _NEWEST_RECEIPTS = timedelta(days=3), 1_000
 
 #: Such a share of rejected rows is no slip in a few of them.
 _REJECT_SHARE = 0.01
@@ -94,6 +100,20 @@ def health(connection: Connection, project: Project, now: datetime) -> list[Heal
     return [item for check in CHECKS for item in check(look)]
 
 
+def _installation(look: _Look) -> Iterator[HealthItem]:
+    # In a transaction of its own: what this one sees may be of before a pass that has just sent.
+    engine = look.connection.engine
+    refusal = look_at_fence(engine, look.project)
+    if refusal is not None:
+        yield HealthItem("installation", False, refusal.message, refusal.remedy)
+        return
+    places = places_of(engine)
+    if len(places) > 1:
+        yield HealthItem("installation", True, f"{len(places)} folders send from this database; winback adopt lists them")
+    elif places:
+        yield HealthItem("installation", True, "this folder sends, and copies of it do not")
+
+
 def _scheduler(look: _Look) -> Iterator[HealthItem]:
     last = look.connection.execute(select(passes).order_by(passes.c.id.desc()).limit(1)).one_or_none()
     lease = leases.look_up(look.connection, leases.PLANNING)
@@ -120,6 +140,8 @@ def _last_errors(look: _Look) -> Iterator[HealthItem]:
         select(passes.c.started_at, passes.c.error).where(passes.c.finished_at.is_not(None)).order_by(passes.c.id.desc()).limit(1)
     ).one_or_none()
     for error in (last.error or "").splitlines() if last else ():
+        if error.startswith("mailbox: "):
+            continue  # told with the mailbox, also while it is not its turn
         campaign = error.removeprefix("campaign ").partition(":")[0] if error.startswith("campaign ") else ""
         remedy = f"winback preview {campaign} shows it; the others go on" if campaign else "winback doctor looks closer"
         yield HealthItem("pass", False, error, remedy)
@@ -206,6 +228,33 @@ def _failures(look: _Look) -> Iterator[HealthItem]:
     campaign = next(iter(names), "CAMPAIGN")
     remedy = f"winback report shows why; when it is mended, send them again: winback retry {campaign} --only failed"
     yield HealthItem("failed", False, f"{failed} of {sent + failed} messages failed in the last 24 hours", remedy)
+
+
+def _mailboxes(look: _Look) -> Iterator[HealthItem]:
+    settings = look.project.settings.bounces
+    if settings.maildir is None and settings.imap is None:
+        return
+    from winback.track.bounces import mailboxes, standing
+
+    for mailbox in mailboxes(look.project):
+        found = standing(look.connection, mailbox)
+        if found is not None and found.error:
+            message = f"letters that come back are not noticed since {look.clock(found.since)}: {found.error}"
+            yield HealthItem("mailbox", False, message, found.remedy)
+        elif found is not None:
+            yield HealthItem("mailbox", True, f"{mailbox.place} was read at {look.clock(found.tried)}")
+
+
+def _blocked(look: _Look) -> Iterator[HealthItem]:
+    """Say when other servers turn us away: no address is to blame, and it does not pass by itself."""
+    newest = look.connection.scalar(select(func.max(receipts.c.id))) or 0
+    of_late = (receipts.c.id > newest - _NEWEST_RECEIPTS, receipts.c.at >= look.now - _BLOCKED_WITHIN)
+    bounces = look.connection.scalars(select(receipts.c.raw).where(*of_late, receipts.c.kind == "bounced"))
+    count = sum(raw.get("cause") == "us" for raw in bounces)
+    if count >= _FAILURES:
+        message = f"{count} letters of the last days came back because of us: our server, our domain or the letter itself"
+        remedy = "docs/bounces.md says what to do; winback customer export CUSTOMER has what a server said"
+        yield HealthItem("blocked", False, message, remedy)
 
 
 def _imports(look: _Look) -> Iterator[HealthItem]:
@@ -295,6 +344,7 @@ def _count(count: int, noun: str) -> str:
 
 #: What is looked at, in the order in which it is told.
 CHECKS: tuple[Callable[[_Look], Iterator[HealthItem]], ...] = (
+    _installation,
     _scheduler,
     _last_errors,
     _campaigns,
@@ -303,6 +353,8 @@ CHECKS: tuple[Callable[[_Look], Iterator[HealthItem]], ...] = (
     _claims,
     _uncertain,
     _failures,
+    _mailboxes,
+    _blocked,
     _imports,
     _birthdays,
     _consent,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
@@ -32,6 +33,7 @@ from winback.store import (
     segment_members,
     suppressions,
 )
+from winback.store.consent import unblocked
 from winback.store.erasure import erased_id, receipts_of
 
 _PROFILE = ("email", "phone", "first_name", "last_name", "locale", "country", "city", "zone", "local_zone")
@@ -87,6 +89,7 @@ def dossier(connection: Connection, person: Row[Any]) -> dict[str, Any]:
             connection, consents, person.id, ("channel", "purpose", "granted", "at", "source", "wording"), consents.c.at
         ),
         "suppressed": suppressed(connection, person),
+        "unblocked": unblocked_addresses(connection, person),
         "orders_in_short": orders_in_short(person),
         "orders": _orders(connection, person.id),
         "events": _plain_rows(connection, events, person.id, ("external_id", "name", "at", "properties"), events.c.at),
@@ -141,6 +144,13 @@ def suppressed(connection: Connection, person: Row[Any]) -> list[dict[str, Any]]
     )
     names = ("channel", "reason", "at", "source")
     return _dicts(connection, select(*(suppressions.c[name] for name in names)).where(own).order_by(suppressions.c.id))
+
+
+def unblocked_addresses(connection: Connection, person: Row[Any]) -> list[dict[str, Any]]:
+    """Return which of the person's addresses were taken off that list, when, and by whom."""
+    hashes = {Channel.EMAIL.value: person.email_hash, Channel.SMS.value: person.phone_hash}
+    found = {channel: unblocked(connection, channel, each) for channel, each in hashes.items() if each is not None}
+    return [{"channel": channel, **asdict(each)} for channel, each in found.items() if each is not None]
 
 
 def orders_in_short(person: Row[Any]) -> dict[str, Any]:

@@ -62,8 +62,6 @@ def is_automatic(mail: Mail) -> bool:
         return True
     if any(mail.header(name) for name in _HEADERS) or mail.header("Precedence").lower() in ("auto_reply", "auto-reply"):
         return True
-    if mail.header("Feedback-ID") or mail.header("List-Id"):  # a newsletter: nobody's answer, but no person's mail either
-        return True
     return without_prefix(mail.header("Subject")).lower().startswith(_BEGINNINGS)
 
 

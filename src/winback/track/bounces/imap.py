@@ -1,7 +1,8 @@
 """A mailbox on a mail server, read by IMAP (RFC 3501): nothing is moved or deleted, and people's mail stays unread.
 
 How far it was read is a UID that the database keeps, valid as long as the server's UIDVALIDITY stays the same (RFC 3501 section
-2.3.1.1). Machines' mail gets the flag Seen, so that whoever looks into the mailbox finds the answers of people unread.
+2.3.1.1). Mail of machines about our letters gets the flag Seen, so that whoever looks into the mailbox finds what people wrote
+unread.
 """
 
 from __future__ import annotations
@@ -198,8 +199,8 @@ class _Flagging:
     connection: imaplib.IMAP4
     uids: Sequence[int]
 
-    def __call__(self, machines: Sequence[bool]) -> None:
-        seen = [uid for uid, machine in zip(self.uids, machines, strict=True) if machine]
+    def __call__(self, done: Sequence[bool]) -> None:
+        seen = [uid for uid, is_done in zip(self.uids, done, strict=True) if is_done]
         if seen:
             with self.mailbox.translated():
                 self.connection.uid("STORE", _set(seen), "+FLAGS.SILENT", r"(\Seen)")

@@ -24,9 +24,9 @@ BATCH = 50
 
 
 class Settle(Protocol):
-    """Mark the mails of a batch as read; those that no person has to see (`machines`) as seen as well."""
+    """Mark the mails of a batch as read, those that are `done` as seen as well: no person has to look at them."""
 
-    def __call__(self, machines: Sequence[bool]) -> None: ...
+    def __call__(self, done: Sequence[bool]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,9 @@ class _Moving:
     folder: Path
     names: Sequence[str]
 
-    def __call__(self, machines: Sequence[bool]) -> None:
-        for name, machine in zip(self.names, machines, strict=True):
-            target = self.folder / "cur" / (name.partition(":2,")[0] + (":2,S" if machine else ":2,"))
+    def __call__(self, done: Sequence[bool]) -> None:
+        for name, seen in zip(self.names, done, strict=True):
+            target = self.folder / "cur" / (name.partition(":2,")[0] + (":2,S" if seen else ":2,"))
             try:
                 with suppress(FileNotFoundError):  # another reader was faster
                     (self.folder / "new" / name).rename(target)

@@ -182,16 +182,20 @@ def _phase(words: str, human: str) -> Phase:
     return next((phase for text in (words, human[:5000]) for phase, pattern in _PHASES if pattern.search(text)), "end")
 
 
+#: One paragraph, with those before it that only announce it: "For the following reason:".
+_PARAGRAPHS = re.compile(r"(?:[^\n]{1,100}:\s*\n[ \t]*\n\s*)?\S[^\n]*(?:\n[ \t]*\S[^\n]*)*")
+
+
 def _said_of(named: Sequence[str], human: str) -> str:
-    """Return what a text for people says of an address: what follows it up to an empty line; else the text's beginning."""
+    """Return what a text for people says of an address: the paragraph after it; else the text's beginning."""
     text, _, _ = _split_copy(human)
     for address in named:
         at = text.find(address)
         if at >= 0:
             after = re.sub(r"\A[>\s:]*(?:\([^)]{1,200}\))?[>\s:]*", "", text[at + len(address) :])
-            said = re.split(r"\n[ \t]*\n", after, maxsplit=1)[0]
-            if said.strip():
-                return said[:_WORDS]
+            said = _PARAGRAPHS.match(after)
+            if said is not None:
+                return said[0][:_WORDS]
     return text[:_WORDS]
 
 
@@ -201,6 +205,11 @@ def _said_of(named: Sequence[str], human: str) -> str:
 def _disposition(mail: Mail) -> Report | None:
     """Read a notification that a letter was opened or deleted (RFC 8098): nothing follows from it."""
     return _report(mail, Kind.OTHER) if any(part.kind == "message/disposition-notification" for part in mail.parts) else None
+
+
+def _newsletter(mail: Mail) -> Report | None:
+    """Leave alone what goes to many people at once; it is nobody's answer."""
+    return _report(mail, Kind.OTHER) if mail.header("List-Id") or mail.header("Feedback-ID") else None
 
 
 def _automatic_answer(mail: Mail) -> Report | None:
@@ -222,6 +231,7 @@ _READERS: tuple[Callable[[Mail], Report | None], ...] = (
     _status_report,
     _disposition,
     _plain_bounce,
+    _newsletter,
     _automatic_answer,
     _reply,
 )

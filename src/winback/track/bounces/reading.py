@@ -20,7 +20,6 @@ from winback.project import Project
 from winback.store import installation, writing
 from winback.track.bounces.mailbox import Mailbox, Maildir
 from winback.track.bounces.parse import parse
-from winback.track.bounces.report import Kind
 from winback.track.bounces.taking import take
 
 logger = logging.getLogger(__name__)
@@ -112,10 +111,11 @@ def _read(engine: Engine, project: Project, mailbox: Mailbox, now: datetime, sto
         for number, batch in enumerate(batches, 1):
             reports = [parse(content) for content in batch.contents]
             with writing(engine) as connection:
-                counts += take(connection, project, reports, now)
+                taken = take(connection, project, reports, now)
                 if batch.mark:
                     _keep(connection, mark_key, batch.mark)
-            batch.settle([report.kind not in (Kind.REPLY, Kind.OTHER) for report in reports])
+            batch.settle([report.mail_id in taken.settled for report in reports])
+            counts += taken.counts
             more = number >= _BATCHES or stopping()
             if more:
                 break

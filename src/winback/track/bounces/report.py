@@ -19,7 +19,7 @@ class Kind(StrEnum):
     AUTOMATIC = "out_of_office"  # a machine answers for a person: away, thank you for your message; the letter has arrived
     COMPLAINT = "complaint"  # reported as spam (RFC 5965)
     REPLY = "reply"  # a person answers
-    OTHER = "other"  # anything else: newsletters, spam, what cannot be read
+    OTHER = "other"  # anything else: newsletters, notices that a letter was opened, what cannot be read
 
 
 #: Letters that came back.

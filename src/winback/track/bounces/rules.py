@@ -60,6 +60,12 @@ RULES: tuple[BounceRule, ...] = (
         words=r"\bdmarc\b|\bdkim\b|\bspf\b|sender policy framework|unauthenticated (e?mail|sender)|"
         r"\b(reverse dns|rdns|ptr record)\b",
     ),
+    BounceRule(
+        Kind.BLOCKED,
+        "the message is too large",
+        "RFC 3463 section 3.4 (X.3.4); the words in use where no enhanced code says it",
+        words=r"(mail|message) size (limit )?exceed|size limit exceeded|(mail|message) (is )?too (large|big)",
+    ),
     # About the recipient's domain: nobody there has a mailbox.
     BounceRule(
         Kind.HARD,
@@ -68,7 +74,7 @@ RULES: tuple[BounceRule, ...] = (
         enhanced=r"5\.1\.2|5\.4\.4|5\.4\.310",
         words=r"host (or domain name )?not found|host unknown|unknown host|no such (host|domain)|"
         r"domain (name )?(\S{1,80} )?(does not|doesn't) exist|name or service not known|nxdomain|"
-        r"unrouteable (mail )?(domain|address)|"
+        r"unrouteable (mail )?domain|"
         r"records? point(s|ing)? to non-?existent hosts?|couldn't find any host named|null mx|domain .{0,80}does not accept mail",
         code="5..",
     ),

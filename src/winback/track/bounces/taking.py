@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -36,21 +37,32 @@ _WENT = (MessageState.SENT, MessageState.DELIVERED)
 Cause = Literal["address", "us", "unclear"]
 
 
-def take(connection: Connection, project: Project, reports: Sequence[Report], now: datetime) -> Counter[str]:
-    """Work off mails in the caller's transaction; return how many were of each kind, and new. Doing it again changes nothing."""
+@dataclass(frozen=True)
+class Taken:
+    """What became of some mails: how many were of each kind and new, and which were a machine's about one of our messages."""
+
+    counts: Counter[str]
+    settled: frozenset[str]  # by `mail_id`: no person has to look at them
+
+
+def take(connection: Connection, project: Project, reports: Sequence[Report], now: datetime) -> Taken:
+    """Work off mails in the caller's transaction. Doing it again changes nothing."""
     desk = Desk(connection, project, MAILBOX, now, any_gateway=True)
     named = {report.mail_id: _named(report, project.key("links")) for report in reports}
     known = deliveries.find_messages(desk, [message_id for ids in named.values() for message_id in ids])
     events: list[ReceiptEvent] = []
+    settled = set()
     for report in reports:
         message = next((known[each] for each in named[report.mail_id] if each in known), None)
+        if message is not None and report.kind not in (Kind.REPLY, Kind.OTHER):
+            settled.add(report.mail_id)
         event = _event(desk, report, message)
         if event is not None:
             events.append(storable_event(event))
     counts = Counter(str(report.kind) for report in reports)
     counts += deliveries.take(desk, [event for event in events if event.kind != "replied"])
     counts += replies.take(desk, [event for event in events if event.kind == "replied"])
-    return counts
+    return Taken(counts, frozenset(settled))
 
 
 def _named(report: Report, key: bytes) -> list[str]:
