@@ -43,7 +43,7 @@ _CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a mail that holds no others: its type in lower case, and its text."""
+    """A part of a mail that holds no others: its type in lower case, and its text, lines ended by LF."""
 
     kind: str
     text: str
@@ -93,12 +93,18 @@ def read_headers(head: bytes) -> Message:
 
 def header_text(headers: Message, name: str) -> str:
     """Return a header as one line of readable text; '' where it is not there."""
-    raw = str(headers.get(name, ""))[:_HEADER]
+    raw = _raw(headers, name)
     try:
         pieces = [piece if isinstance(piece, str) else _decoded(piece, charset or "") for piece, charset in decode_header(raw)]
     except (HeaderParseError, binascii.Error, ValueError):
         pieces = [raw]
     return " ".join(_CONTROLS.sub("", "".join(pieces)).split())
+
+
+def _raw(headers: Message, name: str) -> str:
+    """Return a header's beginning as it stands; many write UTF-8 there, which the standard library takes for nonsense."""
+    found = next((value for key, value in headers.raw_items() if key.lower() == name.lower()), "")
+    return str(found)[:_HEADER].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _divided(content: bytes) -> tuple[bytes, bytes]:
@@ -121,12 +127,13 @@ def _parts(headers: Message, body: bytes) -> Iterator[Part]:
         else:
             charset = _CHARSET.search(parameters)
             encoding = header_text(headers, "Content-Transfer-Encoding").lower()
-            yield Part(kind, _CONTROLS.sub("", _decoded(_unwrapped(body, encoding), charset[1] if charset else "")))
+            text = _decoded(_unwrapped(body, encoding), charset[1] if charset else "")
+            yield Part(kind, _CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n")))
 
 
 def _kind(headers: Message) -> tuple[str, str]:
     """Return the type of a mail or a part in lower case, and its header's whole text."""
-    raw = str(headers.get("Content-Type", ""))[:_HEADER]
+    raw = _raw(headers, "Content-Type")
     found = _TYPE.match(raw)
     return (found[1].lower() if found else "text/plain"), raw
 

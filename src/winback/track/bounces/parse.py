@@ -146,7 +146,7 @@ def _plain_bounce(mail: Mail) -> Report | None:
         return None
     if _STILL_TRYING.search(f"{mail.header('Subject')}\n{human}"):
         return _about_a_letter(mail, Kind.DELAYED, _returned(mail), recipients=failed)
-    named = failed or _addresses("\n".join(re.findall(r"^\s*<[^\s<>]{3,320}>:?", human, re.MULTILINE)[:_NAMED]))
+    named = failed or _addresses("\n".join(re.findall(r"^[ \t]{0,20}<[^\s<>]{3,320}>:?", human, re.MULTILINE)[:_NAMED]))
     return _bounced(mail, _said_of(named, human), "", named, human)
 
 
@@ -192,7 +192,8 @@ def _said_of(named: Sequence[str], human: str) -> str:
     for address in named:
         at = text.find(address)
         if at >= 0:
-            after = re.sub(r"\A[>\s:]*(?:\([^)]{1,200}\))?[>\s:]*", "", text[at + len(address) :])
+            begin = at + len(address)
+            after = re.sub(r"\A[>\s:]*(?:\([^)]{1,200}\))?[>\s:]*", "", text[begin : begin + 2 * _WORDS])
             said = _PARAGRAPHS.match(after)
             if said is not None:
                 return said[0][:_WORDS]
@@ -285,7 +286,7 @@ def _split_copy(text: str) -> tuple[str, str, str]:
 
 def _blocks(text: str) -> Iterator[dict[str, str]]:
     """Give the groups of fields of a report for machines (RFC 3464 section 2.1), names in lower case."""
-    for block in re.split(r"\n\s*\n", text.replace("\r\n", "\n").strip())[: _NAMED * 2]:
+    for block in re.split(r"\n\s*\n", text.strip())[: _NAMED * 2]:
         headers = read_headers(block.lstrip().encode("utf-8", "replace"))
         fields = {name.lower(): header_text(headers, name) for name in list(headers.keys())[:40]}
         if fields:
