@@ -38,6 +38,7 @@ from winback.project.settings import (
     TrackingSettings,
     WebSettings,
 )
+from winback.project.signing import DkimSettings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 CAMPAIGNS = DOCS / "campaigns.md"
@@ -62,6 +63,7 @@ TABLES: list[tuple[Path, str, type[BaseModel]]] = [
     (SETTINGS, "`[quiet_hours]`", QuietHourSettings),
     (SETTINGS, "`[tracking]`", TrackingSettings),
     (SETTINGS, "`[dispatch]`", DispatchSettings),
+    (SETTINGS, "`[dkim]`", DkimSettings),
     (SETTINGS, "`[bounces]`", BounceSettings),
     (SETTINGS, "`[bounces.imap]`", ImapSettings),
 ]

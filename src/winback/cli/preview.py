@@ -225,7 +225,7 @@ def _write_html(file: Path, seen: Preview, customer: str | None) -> None:
     project = replace(seen.project, settings=settings.model_copy(update={"tracking": untracked}))
     step, channel = seen.campaign.step(send.step), Channel(send.channel)
     recipient = recipient_for_preview(seen.connection, project, seen.campaign, step, send.customer, channel, seen.now)
-    composed = Composer(project).compose(
+    composed = Composer(project, signed=False).compose(
         seen.campaign, step, recipient, variant=send.variant, now=seen.now, link_ids=lambda targets: [0] * len(targets)
     )
     file.parent.mkdir(parents=True, exist_ok=True)

@@ -112,11 +112,11 @@ def schema(shop: ShopOption = None) -> None:
 
 
 def _beyond_files(project: Project) -> list[Problem]:
-    """Return what is wrong with gateways and templates, as far as the files could be used."""
-    from winback.compose.check import check_templates
+    """Return what is wrong with gateways, keys and templates, as far as the files could be used."""
+    from winback.compose.check import check_signing, check_templates
     from winback.project.completeness import check_gateways, renderable
 
-    found = [*check_gateways(project), *check_templates(renderable(project))]
+    found = [*check_gateways(project), *check_signing(project), *check_templates(renderable(project))]
     return [replace(problem, file=_within(project.root, problem.file)) for problem in found]
 
 

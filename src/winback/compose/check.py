@@ -1,4 +1,4 @@
-"""Every template of every campaign rendered for made-up people, and what is wrong with it as file, line and remedy."""
+"""Every template rendered for made-up people, every key that signs letters read: what is wrong, as file, line and remedy."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from winback.compose.composer import Composer
 from winback.compose.html import LARGE
 from winback.compose.message import Composed, LinkTarget
 from winback.compose.samples import SAMPLE_NOW, Sample, sample_recipient, samples_for
-from winback.errors import Problem, RenderError
+from winback.errors import Problem, RenderError, SigningError
 from winback.project import Campaign, Project, Step
+from winback.project.load import CONFIG
+from winback.project.toml import KeyPath, read_toml
 
 #: A preview is never sent, so its links need no secret; a real one would have to be made in var/ by a command that only reads.
 _SAMPLE_KEY = b"samples are never sent by anybody"[:32]
@@ -21,13 +23,32 @@ _MANY_SEGMENTS = 3
 
 def check_templates(project: Project) -> list[Problem]:
     """Return every problem of every template that a campaign uses, in all arms, channels and languages, each once."""
-    composer = Composer(project, links_key=_SAMPLE_KEY)
+    composer = Composer(project, links_key=_SAMPLE_KEY, signed=False)
     problems: set[Problem] = set()
     for campaign in project.campaigns.values():
         for step in campaign.steps:
             for variant in _arms(campaign):
                 problems |= set(_step_problems(project, composer, campaign, step, variant))
     return sorted(problems)
+
+
+def check_signing(project: Project) -> list[Problem]:
+    """Return what is wrong with the keys that sign letters. A key that is not here is no problem: it may be where letters go."""
+    file = read_toml(project.root, project.root / CONFIG)
+    if not project.settings.dkim or isinstance(file, Problem):
+        return []
+    from winback.compose.dkim_keys import is_available, load_key  # the library for keys takes a while to load
+
+    problems = []
+    for place, key in enumerate(project.settings.dkim):
+        if not is_available(key.private_key):
+            continue
+        try:
+            load_key(project.settings, key)
+        except SigningError as error:
+            table: KeyPath = ("dkim", place) if isinstance(file.tables["dkim"], list) else ("dkim",)
+            problems.append(file.problem((*table, "private_key"), error.message, error.remedy))
+    return problems
 
 
 def _arms(campaign: Campaign) -> list[str]:

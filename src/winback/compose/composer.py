@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from winback.compose import html as html_part
 from winback.compose import mime, sms
+from winback.compose.dkim import Signer
 from winback.compose.links import LinkIds, Links, Rewriter, Tagging
 from winback.compose.message import Composed, Recipient
 from winback.compose.place import Place, choose_locale, parse_locale
@@ -42,11 +44,13 @@ class _Letter:
 class Composer:
     """Composes messages of one shop. Templates are compiled once, so make a new one when the shop's files have changed.
 
-    `links_key` signs links, the shop's own when it is not given.
+    `links_key` signs links, the shop's own when it is not given. What is only looked at need not be `signed`: the keys of
+    `[dkim]` are where letters are sent, and perhaps nowhere else.
     """
 
-    def __init__(self, project: Project, *, links_key: bytes | None = None) -> None:
+    def __init__(self, project: Project, *, links_key: bytes | None = None, signed: bool = True) -> None:
         self._settings = project.settings
+        self._is_signed = signed and bool(project.settings.dkim)
         self._root = project.root
         self._renderer = Renderer(project.root, project.templates)
         self._key = project.key("links") if links_key is None else links_key
@@ -73,6 +77,7 @@ class Composer:
         link_ids: LinkIds,
     ) -> Composed:
         """Return the finished message of one step for one recipient; raise RenderError when it cannot be sent as it should be.
+        Raise SigningError when no letter can be signed that should be.
 
         `recipient.channel` may be the step's fallback. `link_ids` is called once, with all links that are counted, and returns
         their ids in the same order; it is not called when there are none.
@@ -190,6 +195,8 @@ class Composer:
                 feedback=(letter.campaign.name, letter.step.name, letter.campaign.purpose.value),
             )
         )
+        if self._is_signed:
+            content = self._signer.sign(content, now)
         outgoing = Outgoing(
             message_id=recipient.message_id,
             channel="email",
@@ -202,6 +209,12 @@ class Composer:
             at=now,
         )
         return Composed(outgoing, subject, page, text, None, len(page.encode("utf-8", "replace")))
+
+    @cached_property
+    def _signer(self) -> Signer:
+        from winback.compose.dkim_keys import load_signer  # the library for keys takes a while to load
+
+        return load_signer(self._settings)
 
     def _text_message(self, letter: _Letter, now: datetime, link_ids: LinkIds) -> Composed:
         name = f"{letter.template}{letter.language}.sms.txt"

@@ -12,7 +12,7 @@ from winback.compose import Composed, LinkTarget, Recipient
 from winback.compose.composer import Composer
 from winback.dispatch.linking import LinkBook
 from winback.dispatch.recipients import Addressee, load_recipients
-from winback.errors import RenderError
+from winback.errors import RenderError, SigningError
 from winback.ledger import Claimed
 from winback.policy import step_of
 from winback.project import Campaign, Project, Step
@@ -93,6 +93,8 @@ class Preparer:
         except RenderError as error:
             where = f"{error.file}:{error.line}" if error.file and error.line else str(error.file or item.campaign.path.name)
             return Unrendered(claim, f"{RENDER} {where}", f"{error.problem} ({error.remedy})" if error.remedy else error.problem)
+        except SigningError:
+            raise  # of no letter in particular: they wait until the key is there again
         except Exception as error:  # whatever one message's values provoke, the others go
             return Unrendered(claim, f"{RENDER} {type(error).__name__}", "")
         return None if unwritten else composed

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from winback.errors import GatewayError, WinbackError
+from winback.errors import GatewayError, SigningError, WinbackError
 from winback.gateways.base import Gateway
 from winback.gateways.registry import configure
 from winback.project import Project
@@ -49,6 +49,13 @@ def _route(project: Project, name: str, channels: tuple[Channel, ...], given: Ma
     missing = [channel.value for channel in channels if channel.value not in gateway.channels]
     if missing:
         return Route(name, channels, None, f"gateways.{name} carries no {' and no '.join(missing)}; correct [deliver]")
+    if Channel.EMAIL in channels and project.settings.dkim:
+        from winback.compose.dkim_keys import load_signer  # the library for keys takes a while to load
+
+        try:
+            load_signer(project.settings)
+        except SigningError as error:  # letters wait, rather than go unsigned
+            return Route(name, channels, None, str(error))
     return Route(name, channels, gateway)
 
 

@@ -137,9 +137,10 @@ class Shape:
             chosen = value.get(discriminator["propertyName"]) if isinstance(value, dict) else None
             reference = discriminator["mapping"].get(chosen) if isinstance(chosen, str) else None
             return self._resolve({"$ref": reference}, value) if reference else {}
-        for option in schema.get("anyOf", ()):
-            if option.get("type") != "null":
-                return {**schema, **self._resolve(option, value)}
+        options = [option for option in schema.get("anyOf", ()) if option.get("type") != "null"]
+        if options:
+            listed = [option for option in options if isinstance(value, list) and option.get("type") == "array"]
+            return {**schema, **self._resolve((listed or options)[0], value)}
         return schema
 
 
@@ -229,6 +230,8 @@ def _missing(key: str | int, path: KeyPath, shape: Shape, example: str) -> tuple
     field = shape.at(path)
     if field.get("type") == "array" and _is_table(shape, field):
         return "is missing", f"begin at least one with [[{key}]] on a line of its own"
+    if set(field.get("properties", {})) == {"env", "file"}:  # a secret: a table, but on the line of its key
+        return "is missing", f"add {key} = " + (example or '{ env = "NAME" }')
     if _is_table(shape, field) or "discriminator" in shape.keys(path[:-1]).get(str(key), {}):
         return "is missing", f"begin it with [{'.'.join(str(part) for part in path)}] on a line of its own"
     return "is missing", f"add {key} = {example}" if example else f"add {key}"

@@ -14,6 +14,7 @@ from winback.errors import ExpressionError, Problem
 from winback.project.campaign import Campaign, Step
 from winback.project.problems import suggestion
 from winback.project.settings import Settings
+from winback.project.signing import is_aligned
 from winback.project.toml import KeyPath, TomlFile
 from winback.project.values import TEMPLATE_ENDS
 from winback.store import Channel
@@ -79,6 +80,7 @@ def _settings(settings: Settings, file: TomlFile) -> Iterator[Problem]:
                 ("gateways", name, "type"), "the gateway's type is missing", 'add type = "smtp", "http_sms", "outbox" …'
             )
         yield from _literal_secrets(file, ("gateways", name), table)
+    yield from _signing(settings, file)
     web = settings.web
     opened = web.host not in _LOCAL_HOSTS
     if opened and web.password is None and "password" not in file.tables["web"]:  # a wrong one has a problem of its own
@@ -87,6 +89,25 @@ def _settings(settings: Settings, file: TomlFile) -> Iterator[Problem]:
             f"{web.host!r} opens the pages to the network without a password",
             'set password = { env = "WINBACK_PASSWORD" } in [web], or host = "127.0.0.1"',
         )
+
+
+def _signing(settings: Settings, file: TomlFile) -> Iterator[Problem]:
+    """Find signatures that no receiver counts as the sender's, and two of one name."""
+    shop = settings.shop
+    written = file.tables.get("shop", {})
+    if not isinstance(written, dict) or ("email_from" in written and "email_from" not in shop.model_fields_set):
+        return  # where letters come from is not known; that has a problem of its own
+    sender = shop.email_from.rpartition("@")[2]
+    names = set()
+    for place, key in enumerate(settings.dkim):
+        path: KeyPath = ("dkim", place) if isinstance(file.tables["dkim"], list) else ("dkim",)
+        domain = settings.signing_domain(key)
+        if not is_aligned(domain, sender):
+            message = f"letters come from {sender}, so that a signature of {domain} counts for nothing (DMARC)"
+            yield file.problem((*path, "domain"), message, f'write domain = "{sender}", or take it out')
+        if (domain, key.selector) in names:
+            yield file.problem((*path, "selector"), "another key has this name", "give each key a selector of its own")
+        names.add((domain, key.selector))
 
 
 def _literal_secrets(file: TomlFile, path: KeyPath, table: Mapping[str, Any]) -> Iterator[Problem]:

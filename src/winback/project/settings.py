@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from winback.filemodel import FileModel, Name, PositiveDuration, Text, refused
+from winback.project.signing import DkimKeys, DkimSettings
 from winback.project.values import Cap, Caps, Color, QuietHours, QuietSpan
 from winback.secrets import Secret
 from winback.store import Channel
@@ -323,7 +324,12 @@ class Settings(FileModel):
     quiet_hours: QuietHourSettings = Field(default_factory=QuietHourSettings, description="When no message arrives.")
     tracking: TrackingSettings = Field(default_factory=TrackingSettings, description="What is learnt from letters.")
     dispatch: DispatchSettings = Field(default_factory=DispatchSettings, description="How messages are handed over.")
+    dkim: DkimKeys = Field((), description="Keys that sign every letter; two for two algorithms.")
     bounces: BounceSettings = Field(default_factory=BounceSettings, description="Where letters that come back are found.")
+
+    def signing_domain(self, key: DkimSettings) -> str:
+        """Return whose signature a key makes."""
+        return key.domain or self.shop.email_from.rpartition("@")[2]
 
 
 __all__ = [

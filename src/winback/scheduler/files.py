@@ -26,7 +26,7 @@ def running_files(root: Path, *, host: str | None = None, port: int | None = Non
 
 
 def check_beyond_files(project: Project) -> list[Problem]:
-    """Return what is wrong with gateways and templates, as far as the files could be used."""
-    from winback.compose.check import check_templates
+    """Return what is wrong with gateways, keys and templates, as far as the files could be used."""
+    from winback.compose.check import check_signing, check_templates
 
-    return [*check_gateways(project), *check_templates(renderable(project))]
+    return [*check_gateways(project), *check_signing(project), *check_templates(renderable(project))]

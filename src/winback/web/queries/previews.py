@@ -79,7 +79,7 @@ def compose(connection: Connection, project: Project, ask: Ask, now: datetime) -
         targets.extend(found)
         return list(range(1, len(found) + 1))
 
-    composer = Composer(project)
+    composer = Composer(project, signed=False)
     composed = composer.compose(ask.campaign, ask.step, recipient, variant=ask.arm, now=now, link_ids=number)
     key = project.key("links")
 
