@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from winback.errors import MailboxError, WinbackError
 from winback.track.bounces.mail import LARGEST
@@ -206,12 +206,20 @@ class _Flagging:
                 self.connection.uid("STORE", _set(seen), "+FLAGS.SILENT", r"(\Seen)")
 
 
+def _asked(connection: imaplib.IMAP4, *words: str) -> list[Any]:
+    """Return what a server answers; a no must never pass for "there is nothing", or mails would be lost."""
+    status, answer = connection.uid(*words)
+    if status != "OK":
+        raise imaplib.IMAP4.error(*answer)
+    return answer
+
+
 def _search(connection: imaplib.IMAP4, last: int, since: datetime) -> list[int]:
     """Return the UIDs after the last one that was read, in order; of a folder never read before those of the last days."""
     if last:
-        _, answer = connection.uid("SEARCH", "UID", f"{last + 1}:*")
+        answer = _asked(connection, "SEARCH", "UID", f"{last + 1}:*")
     else:
-        _, answer = connection.uid("SEARCH", "SINCE", f"{since.day}-{_MONTHS[since.month - 1]}-{since.year}")
+        answer = _asked(connection, "SEARCH", "SINCE", f"{since.day}-{_MONTHS[since.month - 1]}-{since.year}")
     found = {int(word) for line in answer if isinstance(line, bytes) for word in line.split()}
     # "9:*" is the newest mail even where that is older (RFC 3501 section 6.4.8).
     return sorted(uid for uid in found if uid > last)
@@ -219,7 +227,7 @@ def _search(connection: imaplib.IMAP4, last: int, since: datetime) -> list[int]:
 
 def _fetch(connection: imaplib.IMAP4, uids: Sequence[int]) -> dict[int, bytes]:
     """Return the first bytes of mails by UID; those that were deleted meanwhile are not there."""
-    _, answer = connection.uid("FETCH", _set(uids), f"(UID BODY.PEEK[]<0.{LARGEST}>)")
+    answer = _asked(connection, "FETCH", _set(uids), f"(UID BODY.PEEK[]<0.{LARGEST}>)")
     found: dict[int, bytes] = {}
     for place, item in enumerate(answer):
         if not isinstance(item, tuple):
