@@ -47,6 +47,7 @@ class ImapMailbox(Mailbox):
         self._root = root
         self._visit = visit
         self.place = f"the mailbox of {settings.user} at {settings.host}"
+        self.identity = f"{settings.user}@{settings.host}:{settings.real_port}/{settings.folder}"
         self._visit_over = False
 
     def read(self, mark: str, since: datetime) -> Generator[Batch, None, None]:

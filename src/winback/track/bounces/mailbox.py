@@ -43,6 +43,7 @@ class Mailbox(ABC):
 
     name: str  # the key in [bounces]
     place: str  # in words
+    identity: str  # tells it from every other, so that a mark is not taken for another one's
 
     @abstractmethod
     def read(self, mark: str, since: datetime) -> Generator[Batch, None, None]:
@@ -60,7 +61,7 @@ class Maildir(Mailbox):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.place = f"the Maildir {folder}"
+        self.place = self.identity = f"the Maildir {folder}"
 
     def read(self, mark: str, since: datetime) -> Generator[Batch, None, None]:
         names = self._waiting()

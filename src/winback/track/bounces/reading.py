@@ -102,7 +102,7 @@ def _take_turn(engine: Engine, mailbox: Mailbox, now: datetime, every: timedelta
 
 def _read(engine: Engine, project: Project, mailbox: Mailbox, now: datetime, stopping: Callable[[], bool]) -> bool:
     """Work off a mailbox batch by batch; return whether there is more."""
-    mark_key = f"mail read {blake2b(mailbox.place.encode(), digest_size=16).hexdigest()}"
+    mark_key = f"mail read {blake2b(mailbox.identity.encode(), digest_size=16).hexdigest()}"
     with writing(engine) as connection:
         mark = _kept(connection, mark_key)
     counts: Counter[str] = Counter()
