@@ -274,9 +274,10 @@ class ImapSettings(FileModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if (self.password is None) == (self.token is None):
-            what = "neither a password nor a token is set" if self.password is None else "a password and a token are set"
-            raise refused(what, 'write password = { env = "IMAP_PASSWORD" }')
+        if self.password is not None and self.token is not None:
+            raise refused("a password and a token are set", "take one of them out")
+        if self.password is None and self.token is None:
+            raise refused("neither a password nor a token is set", 'add password = { env = "IMAP_PASSWORD" }')
         if self.tls == "none" and not _is_this_machine(self.host):
             raise refused("the password would cross the network unencrypted", 'set tls = "implicit" or "starttls"')
         return self
