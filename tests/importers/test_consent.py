@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -62,9 +63,18 @@ def test_which_answer_counts(desk: Desk, first: tuple[str, str], second: tuple[s
 
 
 def test_no_yes_comes_between_two_noes(desk: Desk) -> None:
-    for answer in ("no,2026-01-01", "no,2026-06-01", "yes,2026-03-01"):
-        desk.run("customers", HEAD + f"C1,{answer},,\n")
-    assert desk.customer("C1").email_marketing is False
+    for again in ("2026-06-01", ""):
+        for answer in ("no,2026-01-01", f"no,{again}", "yes,2026-03-01"):
+            desk.run("customers", HEAD + f"C1,{answer},,\n")
+        assert desk.customer("C1").email_marketing is False
+
+
+def test_an_undated_no_is_written_down_once_however_often_it_is_imported(desk: Desk) -> None:
+    desk.run("customers", HEAD + "C1,no,2026-01-01,,\n")
+    for day in range(1, 4):
+        result = replace(desk, now=desk.now + timedelta(days=day)).run("customers", "customer_id,email_marketing\nC1,no\n")
+        assert (result.updated, result.unchanged) == ((1, 0) if day == 1 else (0, 1))
+    assert len(desk.all(consents, "id")) == 2
 
 
 @pytest.mark.parametrize(

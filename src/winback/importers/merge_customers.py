@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Subquery, and_, case, func, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Subquery, and_, case, exists, func, insert, literal, or_, select, update
 
 from winback.addresses import zone_of_phone
 from winback.importers.merging import Merge, Merged, count_rows, find_targets, fold_repeats, joined_objects, kept, note_changed
 from winback.importers.staging import changed, index, staged_consents, staged_customers
-from winback.store import Json, UtcDateTime, consents, customers
+from winback.store import Json, UtcDateTime, consents, customers, import_runs
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -111,8 +111,6 @@ def _insert(merge: Merge) -> None:
 def _take_consents(merge: Merge, last_known: int) -> int:
     """Write the file's answers into the log where they may count, and set the consent in force; return how many yeses may not.
 
-    A first answer is taken. A no is taken over a yes unless the file dates it before that yes. A yes is taken over a no only
-    when the file dates it after that no. A no that is said again later is written down: no yes between the two may count.
     `last_known` is the highest id of the customers that were there before.
     """
     connection, refused = merge.connection, 0
@@ -121,17 +119,9 @@ def _take_consents(merge: Merge, last_known: int) -> int:
     for channel, purpose in given:
         answer, column = _answers(merge, channel, purpose), customers.c[f"{channel}_{purpose}"]
         own = and_(consents.c.customer_id == customers.c.id, consents.c.channel == channel, consents.c.purpose == purpose)
-        since = select(func.max(consents.c.at)).where(own).scalar_subquery()
-        is_later = and_(since.is_not(None), answer.c.at.is_not(None), answer.c.at > since)
-        is_earlier = and_(since.is_not(None), answer.c.at.is_not(None), answer.c.at < since)
-        turns_no = and_(column.is_(True), answer.c.granted.is_(False))
-        turns_yes = and_(column.is_(False), answer.c.granted.is_(True))
-        repeats_no = and_(column.is_(False), answer.c.granted.is_(False))
-        counts = or_(
-            column.is_(None), and_(turns_no, ~is_earlier), and_(turns_yes, is_later), and_(repeats_no, is_later)
-        )  # fmt: skip
         people = customers.join(answer, answer.c.target_id == customers.c.id)
-        refused += connection.scalar(select(func.count()).select_from(people).where(turns_yes, ~is_later)) or 0
+        counts, is_refused = _weigh(merge, column, answer, own)
+        refused += connection.scalar(select(func.count()).select_from(people).where(is_refused)) or 0
         altered = select(customers.c.id).select_from(people).where(counts, customers.c.id <= last_known)
         connection.execute(
             insert(changed).from_select(["id"], altered.where(customers.c.id.not_in(select(changed.c.id))))
@@ -155,6 +145,30 @@ def _take_consents(merge: Merge, last_known: int) -> int:
             .values({column.name: newest, "updated_at": merge.moment})
         )
     return refused
+
+
+def _weigh(
+    merge: Merge, column: ColumnElement[bool | None], answer: Subquery, own: ColumnElement[bool]
+) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Return SQL for whether an answer counts, and for whether it is a yes that may not; `own` are the person's log entries.
+
+    A first answer is taken. A no is taken over a yes unless the file dates it before that yes. A yes is taken over a no only
+    when the file dates it after that no. A no that is said again is written down, so that no yes between the two may count.
+    """
+    since = select(func.max(consents.c.at)).where(own).scalar_subquery()
+    is_later = and_(since.is_not(None), answer.c.at.is_not(None), answer.c.at > since)
+    is_earlier = and_(since.is_not(None), answer.c.at.is_not(None), answer.c.at < since)
+    turns_no = and_(column.is_(True), answer.c.granted.is_(False))
+    turns_yes = and_(column.is_(False), answer.c.granted.is_(True))
+    repeats_no = and_(column.is_(False), answer.c.granted.is_(False))
+    # An undated no is of today, once: a file that is imported every night would fill the log. That the last entry had no date
+    # either shows in its moment, which is that of an import; the API's calls are not kept, there the source must do.
+    newest = select(consents.c.source).where(own).order_by(consents.c.at.desc(), consents.c.id.desc()).limit(1)
+    of_today = exists().where(import_runs.c.started_at == since)
+    known = newest.scalar_subquery() == answer.c.source if merge.row_by_row else of_today
+    says_again = and_(repeats_no, or_(is_later, and_(answer.c.at.is_(None), ~known)))
+    counts = or_(column.is_(None), and_(turns_no, ~is_earlier), and_(turns_yes, is_later), says_again)
+    return counts, and_(turns_yes, ~is_later)
 
 
 def _hold(connection: Connection) -> None:
