@@ -60,8 +60,9 @@ from winback.store import (
     seconds_between,
 )
 
-#: Points older than this many half-lives are worth less than a billionth.
-_FORGOTTEN = 30
+#: Points older than this many half-lives are left out: their scale, 2 to the power of minus 500, is still far from zero, and
+#: each level that was reached since then stays where it was, however often it is computed.
+_FORGOTTEN = 500
 
 #: How often everybody's value is computed anew, whether or not they did something: it fades by itself.
 _REFRESH_EVERY = timedelta(hours=24)
