@@ -27,7 +27,7 @@ PHONE: ViewportSize = {"width": 360, "height": 760}
 DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Give a headless Chromium: the one the environment names, the system's, or playwright's own."""
     with sync_playwright() as playwright:
