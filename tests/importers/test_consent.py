@@ -70,11 +70,11 @@ def test_no_yes_comes_between_two_noes(desk: Desk) -> None:
 
 
 def test_an_undated_no_is_written_down_once_however_often_it_is_imported(desk: Desk) -> None:
-    desk.run("customers", HEAD + "C1,no,2026-01-01,,\n")
+    desk.run("customers", HEAD + "C1,no,2026-01-01,,\nC2,yes,,,\n")
     for day in range(1, 4):
         result = replace(desk, now=desk.now + timedelta(days=day)).run("customers", "customer_id,email_marketing\nC1,no\n")
         assert (result.updated, result.unchanged) == ((1, 0) if day == 1 else (0, 1))
-    assert len(desk.all(consents, "id")) == 2
+    assert len(desk.all(consents, "id")) == 3
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,8 @@ def _weigh(
     A first answer is taken. A no is taken over a yes unless the file dates it before that yes. A yes is taken over a no only
     when the file dates it after that no. A no that is said again is written down, so that no yes between the two may count.
     """
-    since = select(func.max(consents.c.at)).where(own).scalar_subquery()
+    # Said, because from within the EXISTS below SQLAlchemy would not look as far as to the person, and take everybody's entries.
+    since = select(func.max(consents.c.at)).where(own).correlate(customers).scalar_subquery()
     is_later = and_(since.is_not(None), answer.c.at.is_not(None), answer.c.at > since)
     is_earlier = and_(since.is_not(None), answer.c.at.is_not(None), answer.c.at < since)
     turns_no = and_(column.is_(True), answer.c.granted.is_(False))
