@@ -1,0 +1,1 @@
+"""How fast winback delivers, beside other ways to do the same: `make bench`."""

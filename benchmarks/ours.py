@@ -1,0 +1,163 @@
+"""winback itself: everything from the claim to the record, and its SMTP engine alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from sqlalchemy import insert
+
+from benchmarks import letter
+from benchmarks.obvious import finished
+from winback.dispatch import dispatch
+from winback.gateways.base import Accepted, Outgoing
+from winback.gateways.smtp import SmtpGateway
+from winback.gateways.smtp.options import SmtpOptions
+from winback.plan import plan
+from winback.project import load_project
+from winback.store import customers, open_engine, order_lines, orders, writing
+from winback.store.aggregates import refresh_customers
+from winback.store.migrate import migrate
+
+_CONFIG = """\
+[shop]
+name           = "Half Note"
+website        = "https://halfnote.example"
+postal_address = "Half Note, Berlin"
+email_from     = "hello@halfnote.example"
+zone           = "Europe/Berlin"
+region         = "DE"
+currency       = "USD"
+locale         = "en-US"
+
+[web]
+public_url = "https://mail.halfnote.example"
+
+[deliver]
+email = "relay"
+
+[gateways.relay]
+type        = "smtp"
+host        = "127.0.0.1"
+port        = {port}
+tls         = "none"
+connections = {connections}
+"""
+
+_CAMPAIGN = f"""\
+title = "Wake sleeping customers"
+
+[audience]
+preset   = "sleeping"
+inactive = "90d"
+
+[[steps]]
+name     = "hello"
+channel  = "email"
+template = "wake"
+subject  = {json.dumps(letter.SUBJECT)}
+"""
+
+
+def prepare(root: Path, port: int, count: int, *, connections: int = 4, database: str = "") -> None:
+    """Make a shop with so many customers, and plan a letter to each."""
+    files = {
+        "config.toml": _CONFIG.format(port=port, connections=connections)
+        + (f"\n[database]\nurl = {json.dumps(database)}\n" if database else ""),
+        "campaigns/wake.toml": _CAMPAIGN,
+        "templates/wake.email.html": letter.HTML,
+        "templates/wake.email.txt": letter.TEXT,
+    }
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    project = load_project(root, environ={})
+    engine = open_engine(project.settings.database.url, root=root)
+    migrate(engine)
+    people = [letter.customer(number) for number in range(count)]
+    with writing(engine) as connection:
+        connection.execute(
+            insert(customers),
+            [
+                {
+                    **{name: person[name] for name in ("external_id", "first_name", "last_name", "city", "email")},
+                    "id": number,
+                    "email_hash": f"{number:032x}",
+                    "country": "US",
+                    "locale": "en-US",
+                    "local_zone": "Europe/Berlin",
+                    "attributes": {},
+                    "email_marketing": True,
+                    "created_at": person["ordered_at"],
+                    "updated_at": person["ordered_at"],
+                }
+                for number, person in enumerate(people, 1)
+            ],
+        )
+        connection.execute(
+            insert(orders),
+            [
+                {
+                    "id": number,
+                    "external_id": f"O{number}",
+                    "customer_id": number,
+                    "placed_at": person["ordered_at"],
+                    "status": "paid",
+                    "total_minor": sum(line["price_minor"] * line["quantity"] for line in person["lines"]),
+                    "currency": "USD",
+                    "attributes": {},
+                    "updated_at": person["ordered_at"],
+                }
+                for number, person in enumerate(people, 1)
+            ],
+        )
+        columns = ("name", "quantity", "price_minor", "category", "url")
+        connection.execute(
+            insert(order_lines),
+            [
+                {"order_id": number, "position": place, "product_id": line["url"], **{name: line[name] for name in columns}}
+                for number, person in enumerate(people, 1)
+                for place, line in enumerate(person["lines"])
+            ],
+        )
+        refresh_customers(connection, None)
+    with writing(engine) as connection:
+        planned = plan(connection, project, letter.NOW).planned
+    engine.dispose()
+    if planned != count:
+        raise RuntimeError(f"{planned} of {count} letters were planned")
+
+
+def end_to_end(root: str, number: int) -> Callable[[], int]:
+    """Everything: claim, rules, letters composed with their links signed and styles inlined, SMTP, ledger."""
+    project = load_project(Path(root), environ={})
+    engine = open_engine(project.settings.database.url, root=Path(root))
+    with engine.connect():
+        pass
+
+    def send() -> int:
+        result = dispatch(engine, project, worker=f"bench-{number}", clock=lambda: letter.NOW)
+        if result.errors or result.failed or result.uncertain:
+            raise RuntimeError(f"{result.errors} {result.failed} failed, {result.uncertain} uncertain")
+        return result.sent
+
+    return send
+
+
+def engine_alone(port: int, count: int, connections: int) -> Callable[[], int]:
+    """The SMTP engine with finished messages of 20 KB."""
+    content = finished(20_480)
+    options = SmtpOptions.model_validate({"host": "127.0.0.1", "port": port, "tls": "none", "connections": connections})
+    gateway = SmtpGateway(options, name="relay", root=Path())
+    messages = [
+        Outgoing(str(number), "email", f"person{number}@example.com", "hello@halfnote.example", content)
+        for number in range(count)
+    ]
+
+    def send() -> int:
+        with gateway.connect() as sender:
+            outcomes = [outcome for _, outcome in sender.send(messages, lambda message_id: None)]
+        return sum(isinstance(outcome, Accepted) for outcome in outcomes)
+
+    return send
