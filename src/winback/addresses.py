@@ -6,9 +6,13 @@ import hashlib
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, available_timezones
 
 from winback.errors import AddressError
+
+if TYPE_CHECKING:
+    from phonenumbers import PhoneNumber
 
 #: A local part that needs no further look: what nearly every address has. Everything else goes through email-validator.
 _PLAIN_LOCAL = re.compile(r"[a-z0-9_+%'-]+(?:\.[a-z0-9_+%'-]+)*\Z")
@@ -98,9 +102,8 @@ def zone_of_phone(phone: str) -> str | None:
     import phonenumbers
     from phonenumbers.timezone import UNKNOWN_TIMEZONE, time_zones_for_geographical_number
 
-    try:
-        number = phonenumbers.parse(phone, None)
-    except phonenumbers.NumberParseException:
+    number = _split(phone)
+    if number is None:
         return None
     zones = [name for name in time_zones_for_geographical_number(number) if name != UNKNOWN_TIMEZONE and is_zone(name)]
     if not zones or len({_clock(name) for name in zones}) > 1:
@@ -111,6 +114,26 @@ def zone_of_phone(phone: str) -> str | None:
     region = phonenumbers.region_code_for_number(number)
     territories = get_global("zone_territories")
     return next((name for name in zones if territories.get(name) == region), zones[0])
+
+
+def _split(phone: str) -> PhoneNumber | None:
+    """Return an E.164 number as the library's own; to parse it anew takes as long as to normalise it did."""
+    import phonenumbers
+
+    digits = phone.removeprefix("+")
+    if not (digits.isascii() and digits.isdigit()):
+        return None
+    for length in (1, 2, 3):  # no code begins with another one (ITU-T E.164)
+        national = digits[length:]
+        if national and int(digits[:length]) in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
+            zeros = len(national) - len(national.lstrip("0"))
+            return phonenumbers.PhoneNumber(
+                country_code=int(digits[:length]),
+                national_number=int(national),
+                italian_leading_zero=zeros > 0 or None,
+                number_of_leading_zeros=zeros if zeros > 1 else None,
+            )
+    return None
 
 
 @lru_cache(maxsize=1024)

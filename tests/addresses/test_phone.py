@@ -72,6 +72,7 @@ def test_whatever_is_given_becomes_a_number_for_good_or_is_refused(raw: str, reg
         ("+14159808000", "America/Los_Angeles"),
         ("+81332013331", "Asia/Tokyo"),
         ("+97237654321", "Asia/Jerusalem"),
+        ("+390612345678", "Europe/Rome"),  # a leading zero that counts
         ("+18004444444", None),  # toll free: all of North America
         ("not a number", None),
     ],
