@@ -32,8 +32,12 @@ def key(request: pytest.FixtureRequest) -> SigningKey:
     return KEYS[request.param]()
 
 
+def _saying(text: str) -> Letter:
+    return replace(LETTER, subject=text, sender_name=text, text=text, html=f"<p>{text}</p>")
+
+
 LETTERS = {
-    **{name: replace(LETTER, subject=text, sender_name=text, text=text, html=f"<p>{text}</p>") for name, text in LANGUAGES.items()},
+    **{name: _saying(text) for name, text in LANGUAGES.items()},
     "90 kB": replace(LETTER, html="<p>" + "Seltene Pressungen, frisch eingetroffen – für dich. " * 1700 + "</p>"),
     "empty": replace(LETTER, text="", html=""),
     "text only": replace(LETTER, html=None),
@@ -41,7 +45,7 @@ LETTERS = {
     "dot lines": replace(LETTER, text=".\n..\n.begins\n" * 20, html="<p>\n.\n..\n</p>"),
     "white space at ends": replace(LETTER, text="spaces   \ntab\t\n \n\t\n\n\n", html="<p>  \n\n  x \t </p> \n\n \n"),
     "no answers elsewhere": replace(LETTER, reply_to=None),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("letter", LETTERS.values(), ids=LETTERS)
