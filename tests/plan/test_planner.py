@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine, func, insert, select, update
 
-from tests.project.builder import write_shop
+from tests.plan.conftest import ShopMaker
 from tests.rows import add_customer, add_order
 from winback.audience import Segment
 from winback.plan import explain, forecast, plan, previewing
-from winback.project import Project, load_project
+from winback.project import Project
 from winback.store import (
     campaign_states,
     customers,
@@ -75,21 +72,6 @@ channel = "email"
 template = "birthday/greeting"
 subject = "Happy birthday"
 """
-
-ShopMaker = Callable[..., Project]
-
-
-@pytest.fixture
-def make_shop(tmp_path: Path, database_url: str) -> ShopMaker:
-    """Write a shop's files, with a body for every template its campaigns name, and load it."""
-
-    def make(**campaigns: str) -> Project:
-        written = {name: tomllib.loads(text) for name, text in campaigns.items()}
-        # The URL may hold a password, which no file may.
-        root = write_shop(tmp_path / "shop", campaigns=written)
-        return load_project(root, environ={"WINBACK_DATABASE_URL": database_url})
-
-    return make
 
 
 def _at(text: str) -> datetime:

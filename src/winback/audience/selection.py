@@ -74,9 +74,10 @@ Selected = Select[Any] | CompoundSelect[Any]
 
 
 def select_audience(audience: Preset, context: AudienceContext) -> Selected:
-    """Return the SELECT of everybody in an audience: customer_id, occasion, anchor_at or anchor_on, order_id.
+    """Return the SELECT of everybody in an audience: customer_id, occasion, anchor_at or anchor_on, order_id, ripe_at.
 
     What happened, or is due, between `context.since` and `context.until` is looked for. Consent and other rules are not asked.
+    `ripe_at` is the moment by which a person whom the occasion lets in is in, however late we look.
     """
     selected: Selected = _PRESETS[type(audience)](audience, context)
     if audience.where is None:
@@ -90,6 +91,7 @@ def select_audience(audience: Preset, context: AudienceContext) -> Selected:
 def _row(
     *,
     occasion: ColumnElement[Any],
+    ripe_at: ColumnElement[Any],
     anchor_at: ColumnElement[Any] | None = None,
     anchor_on: date | None = None,
     order_id: ColumnElement[Any] | None = None,
@@ -101,7 +103,21 @@ def _row(
         (cast(null(), UtcDateTime()) if anchor_at is None else anchor_at).label("anchor_at"),
         (cast(null(), Date()) if anchor_on is None else literal(anchor_on, Date())).label("anchor_on"),
         (cast(null(), Id) if order_id is None else order_id).label("order_id"),
+        ripe_at.label("ripe_at"),
     )
+
+
+def _at(moment: datetime) -> ColumnElement[Any]:
+    return literal(moment, UtcDateTime())
+
+
+def _end_of(day: date, context: AudienceContext) -> ColumnElement[Any]:
+    """Return the moment at which a date is over where the shop is."""
+    return _at(local_instant(day + _DAY, time(0), ZoneInfo(context.shop_zone)))
+
+
+def _later(moment: ColumnElement[Any], by: timedelta) -> ColumnElement[Any]:
+    return plus_seconds(moment, literal(by.total_seconds())) if by else moment
 
 
 def _sleeping(audience: Sleeping, context: AudienceContext) -> Select[Any]:
@@ -114,7 +130,7 @@ def _sleeping(audience: Sleeping, context: AudienceContext) -> Select[Any]:
     if inactive.at_most is not None:
         asleep = and_(asleep, last >= _before(context, inactive.at_most))
     return (
-        _row(occasion=customers.c.last_order_id, anchor_at=literal(context.now, UtcDateTime()), order_id=orders.c.id)
+        _row(occasion=customers.c.last_order_id, ripe_at=_at(context.now), anchor_at=_at(context.now), order_id=orders.c.id)
         .join_from(customers, orders, orders.c.external_id == customers.c.last_order_id)
         .where(asleep)
     )
@@ -148,7 +164,7 @@ def _birthday(audience: Birthday, context: AudienceContext) -> Selected:
         condition = _falls_on(audience, day, context)
         if elsewhere:
             condition = and_(condition, customers.c.local_zone.not_in(elsewhere))
-        found.append(_row(occasion=literal(str(day.year)), anchor_on=anchor).where(condition))
+        found.append(_row(occasion=literal(str(day.year)), ripe_at=_end_of(anchor, context), anchor_on=anchor).where(condition))
     return _together(found)
 
 
@@ -186,7 +202,7 @@ def _after_order(audience: AfterOrder, context: AudienceContext) -> Select[Any]:
     at = orders.c[f"{audience.after}_at"]
     void = orders.c.status.in_(VOID_STATUSES)
     selected = (
-        _row(occasion=orders.c.external_id, anchor_at=at, order_id=orders.c.id)
+        _row(occasion=orders.c.external_id, ripe_at=_later(at, audience.delay), anchor_at=at, order_id=orders.c.id)
         .join_from(customers, orders, orders.c.customer_id == customers.c.id)
         .where(*_between(at, context, audience.delay), void if audience.after == "voided" else ~void)
     )
@@ -208,7 +224,11 @@ def _between(at: ColumnElement[Any], context: AudienceContext, delay: timedelta)
 def _reached_score(audience: ReachedScore, context: AudienceContext) -> Select[Any]:
     crossing = score_crossings.c
     return (
-        _row(occasion=literal(f"{audience.level}:").concat(cast(crossing.number, String())), anchor_at=crossing.at)
+        _row(
+            occasion=literal(f"{audience.level}:").concat(cast(crossing.number, String())),
+            ripe_at=crossing.at,
+            anchor_at=crossing.at,
+        )
         .join_from(customers, score_crossings, crossing.customer_id == customers.c.id)
         .where(
             crossing.model == audience.score,
@@ -221,14 +241,15 @@ def _reached_score(audience: ReachedScore, context: AudienceContext) -> Select[A
 
 def _after_event(audience: AfterEvent, context: AudienceContext) -> Select[Any]:
     at = events.c.at
+    within = audience.within or audience.delay
+    known_after = audience.delay if audience.unless is None else max(audience.delay, within)
     selected = (
-        _row(occasion=events.c.external_id, anchor_at=at)
+        _row(occasion=events.c.external_id, ripe_at=_later(at, known_after), anchor_at=at)
         .join_from(customers, events, events.c.customer_id == customers.c.id)
         .where(events.c.name == audience.event, *_between(at, context, audience.delay))
     )
     if audience.unless is None:
         return selected
-    within = audience.within or audience.delay
     other = events.alias()
     # Only when the time to wait has passed is it known that the other event did not come.
     return selected.where(
@@ -250,7 +271,7 @@ def _entered_segment(audience: EnteredSegment, context: AudienceContext) -> Sele
     while (start := local_instant(day, time(0), zone)) < context.until:
         end = local_instant(day + _DAY, time(0), zone)
         found.append(
-            _row(occasion=literal(day.isoformat()), anchor_at=entered)
+            _row(occasion=literal(day.isoformat()), ripe_at=entered, anchor_at=entered)
             .join_from(customers, segment_members, segment_members.c.customer_id == customers.c.id)
             .where(segment_members.c.segment == audience.segment, entered >= max(start, context.since), entered < end)
         )
@@ -262,14 +283,14 @@ def _everyone(audience: Everyone, context: AudienceContext) -> Selected:
     found = []
     for anchor, elsewhere in _local_dates(context):
         if anchor in audience.on:
-            row = _row(occasion=literal(anchor.isoformat()), anchor_on=anchor)
+            row = _row(occasion=literal(anchor.isoformat()), ripe_at=_end_of(anchor, context), anchor_on=anchor)
             found.append(row.where(customers.c.local_zone.not_in(elsewhere)) if elsewhere else row)
     return _together(found)
 
 
 def _together(found: Sequence[Select[Any]]) -> Selected:
     if not found:
-        return _row(occasion=literal("")).where(false())
+        return _row(occasion=literal(""), ripe_at=cast(null(), UtcDateTime())).where(false())
     return union_all(*found) if len(found) > 1 else found[0]
 
 

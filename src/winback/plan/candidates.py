@@ -16,7 +16,6 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    and_,
     case,
     exists,
     func,
@@ -47,6 +46,7 @@ candidates = Table(
     Column("anchor_at", UtcDateTime),
     Column("anchor_on", Date),
     Column("order_id", Id),
+    Column("late", Boolean, nullable=False),  # the first step would be skipped: its time has passed
     Column("zone", String(64), nullable=False),
     Column("variant", String(50), nullable=False),
     Column("held_out", Boolean, nullable=False),
@@ -82,6 +82,7 @@ def gather(connection: Connection, project: Project, campaign: Campaign, now: da
     connection.execute(slots.delete())
     audience = select_audience(campaign.audience, audience_context(project, now, since=since)).subquery("audience")
     key = project.key("holdout")
+    late = _too_late(campaign, audience.c.ripe_at, now)
     chosen = (
         select(
             audience.c.customer_id,
@@ -89,15 +90,17 @@ def gather(connection: Connection, project: Project, campaign: Campaign, now: da
             audience.c.anchor_at,
             audience.c.anchor_on,
             audience.c.order_id,
+            late,
             customers.c.local_zone,
             arm(campaign, key, customers.c.id),
             held_out(campaign, key, customers.c.id),
             case(
-                (_enrolled(campaign, audience.c.occasion), literal(ALREADY, String())), else_=turned_away(project, campaign, now)
+                (_enrolled(campaign, audience.c.occasion), literal(ALREADY, String())),
+                else_=turned_away(project, campaign, now, audience.c.ripe_at),
             ),
         )
         .join_from(audience, customers, customers.c.id == audience.c.customer_id)
-        .order_by(audience.c.customer_id, audience.c.occasion)
+        .order_by(audience.c.customer_id, late, audience.c.ripe_at, audience.c.occasion)
     )
     names = [column.name for column in candidates.columns if column.name != "id"]
     connection.execute(insert(candidates).from_select(names, chosen))
@@ -105,7 +108,9 @@ def gather(connection: Connection, project: Project, campaign: Campaign, now: da
         _keep_one_occasion(connection)
 
 
-def turned_away(project: Project, campaign: Campaign, now: datetime) -> ColumnElement[str | None]:
+def turned_away(
+    project: Project, campaign: Campaign, now: datetime, ripe_at: ColumnElement[datetime]
+) -> ColumnElement[str | None]:
     """Return SQL for the first rule that keeps a customer out of the campaign, its first step's fallback channel considered."""
     step = campaign.steps[0]
     ask = Ask(
@@ -116,6 +121,7 @@ def turned_away(project: Project, campaign: Campaign, now: datetime) -> ColumnEl
         step=step,
         channel=step.channel,
         customer=customers,
+        ripe_at=ripe_at,
     )
     return with_fallback(ask, first_failure(ask))[0]
 
@@ -134,20 +140,16 @@ def _enrolled(campaign: Campaign, occasion: ColumnElement[str]) -> ColumnElement
     )
 
 
+def _too_late(campaign: Campaign, ripe_at: ColumnElement[datetime], now: datetime) -> ColumnElement[bool]:
+    """Ask whether the first step's time would have passed; the time of day it goes at is not looked at."""
+    latest = now - campaign.steps[0].after - campaign.schedule.late
+    return ripe_at < literal(latest, UtcDateTime())
+
+
 def _keep_one_occasion(connection: Connection) -> None:
-    """Let a customer with several occasions at once in by the first: the others fall into its cooldown."""
-    first = candidates.alias("first")
-    connection.execute(
-        update(candidates)
-        .where(
-            candidates.c.failure.is_(None),
-            exists().where(
-                and_(
-                    first.c.customer_id == candidates.c.customer_id,
-                    first.c.failure.is_(None),
-                    first.c.id < candidates.c.id,
-                )
-            ),
-        )
-        .values(failure=RuleName.COOLDOWN)
-    )
+    """Let a customer with several occasions at once in by the first that is not too late: the others fall into its cooldown."""
+    # Numbered in one go: to look for each row's predecessors would take the square of their number.
+    place = func.row_number().over(partition_by=candidates.c.customer_id, order_by=candidates.c.id)
+    passing = select(candidates.c.id, place.label("place")).where(candidates.c.failure.is_(None)).subquery()
+    others = select(passing.c.id).where(passing.c.place > 1)
+    connection.execute(update(candidates).where(candidates.c.id.in_(others)).values(failure=RuleName.COOLDOWN))

@@ -6,15 +6,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, literal, select
 
 from winback.audience import compile_condition, select_audience
+from winback.audience.presets import AfterEvent, AfterOrder, EnteredSegment, ReachedScore
 from winback.errors import InputError
 from winback.plan.preview import find_campaign
+from winback.plan.progress import looks_back_to
 from winback.plan.variants import WHOLE, Lottery, arm, held_out
 from winback.policy import Ask, Stage, audience_context, cooldown_of, predicates
 from winback.project import Campaign, Project
-from winback.store import AnyRow, Channel, customers, enrollments, messages
+from winback.store import AnyRow, Channel, UtcDateTime, customers, enrollments, messages
+
+#: Audiences of people to whom something happened; what happened before the campaign was live does not count.
+_HAPPENED = (AfterOrder, AfterEvent, ReachedScore, EnteredSegment)
 
 
 @dataclass(frozen=True)
@@ -84,9 +89,8 @@ def explain(connection: Connection, project: Project, campaign_name: str, custom
     drawn = connection.execute(
         select(held_out(campaign, key, customers.c.id), arm(campaign, key, customers.c.id)).where(customers.c.id == person.id)
     ).one()
-    checks = _audience_checks(connection, project, campaign, person, now) + _rule_checks(
-        connection, project, campaign, person, now
-    )
+    found, checks = _audience_checks(connection, project, campaign, person, now)
+    checks += _rule_checks(connection, project, campaign, person, now, found)
     share = campaign.measure.holdout
     if share:
         number = Lottery.of(key, "holdout", campaign.name).draw(person.id)
@@ -110,16 +114,24 @@ def explain(connection: Connection, project: Project, campaign_name: str, custom
     )
 
 
-def _audience_checks(connection: Connection, project: Project, campaign: Campaign, person: AnyRow, now: datetime) -> list[Check]:
-    """Ask the preset and the `where` apart, so that the answer says which of the two it was."""
-    context = audience_context(project, now, since=now)
+def _audience_checks(
+    connection: Connection, project: Project, campaign: Campaign, person: AnyRow, now: datetime
+) -> tuple[AnyRow | None, list[Check]]:
+    """Ask the preset and the `where` apart, so that the answer says which of the two it was.
+
+    Return the occasion too that the rules are to be asked about: the newest for which the person is not in the campaign already.
+    """
+    since = looks_back_to(connection, campaign, now)
+    context = audience_context(project, now, since=since)
     preset = select_audience(campaign.audience.model_copy(update={"where": None}), context).subquery("preset")
-    rows = connection.execute(select(preset).where(preset.c.customer_id == person.id)).all()
+    own = preset.c.customer_id == person.id
+    rows = connection.execute(select(preset).where(own).order_by(preset.c.ripe_at.desc(), preset.c.occasion)).all()
     facts = {
         "orders": person.order_count,
         "last order": person.last_order_at,
         "days between orders": person.median_gap_days,
         "birthday": _birthday(person),
+        "looked back to": since if isinstance(campaign.audience, _HAPPENED) else None,
     }
     values = {name: value for name, value in facts.items() if value is not None}
     values["occasion"] = ", ".join(row.occasion for row in rows) or None
@@ -130,21 +142,25 @@ def _audience_checks(connection: Connection, project: Project, campaign: Campaig
         holds = compile_condition(campaign.audience.where, context, scope="customer", customer=customers)
         passed = connection.scalar(select(holds).where(customers.c.id == person.id))
         checks.append(Check("where", bool(passed), "does not meet the campaign's where", {"where": campaign.audience.where}))
-    if rows:
-        again = connection.scalar(
-            select(func.count())
-            .select_from(enrollments)
-            .where(
+    if not rows:
+        return None, checks
+    again = set(
+        connection.scalars(
+            select(enrollments.c.occasion).where(
                 enrollments.c.campaign == campaign.name,
                 enrollments.c.customer_id == person.id,
                 enrollments.c.occasion.in_([row.occasion for row in rows]),
             )
         )
-        checks.append(Check("already", not again or again < len(rows), "is in the campaign for this occasion already", {}))
-    return checks
+    )
+    fresh = [row for row in rows if row.occasion not in again]
+    checks.append(Check("already", bool(fresh), "is in the campaign for this occasion already", {}))
+    return (fresh or rows)[0], checks
 
 
-def _rule_checks(connection: Connection, project: Project, campaign: Campaign, person: AnyRow, now: datetime) -> list[Check]:
+def _rule_checks(
+    connection: Connection, project: Project, campaign: Campaign, person: AnyRow, now: datetime, occasion: AnyRow | None
+) -> list[Check]:
     """Ask the rules for coming in, on the first step's channel; where it has a fallback channel that works, say so."""
     step = campaign.steps[0]
     paused = connection.scalar(_paused(campaign))
@@ -156,6 +172,7 @@ def _rule_checks(connection: Connection, project: Project, campaign: Campaign, p
         step=step,
         channel=step.channel,
         customer=customers,
+        ripe_at=None if occasion is None else literal(occasion.ripe_at, UtcDateTime()),
         paused=paused is not None,
     )
     checks = _ask(connection, ask, person)

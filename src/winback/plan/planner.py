@@ -7,25 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from winback.audience import update_scores, update_segments
 from winback.errors import WinbackError
-from winback.plan import candidates
+from winback.plan import candidates, progress
 from winback.plan.candidates import ALREADY
 from winback.plan.enroll import enroll
 from winback.plan.steps import StepPlan, leave_removed_steps, plan_step
 from winback.policy import audience_context
 from winback.project import Campaign, Project
-from winback.store import campaign_states, exclusive, plan_funnels
-
-#: Orders and events often arrive days after they happened; each pass looks this far behind the one before. What was
-#: seen is enrolled already, and what comes too late to be useful is skipped with that reason.
-LOOKBACK = timedelta(days=7)
+from winback.store import exclusive, plan_funnels
 
 _ENROLL = "enroll"
 _AUDIENCE = "audience"
@@ -93,6 +88,7 @@ def plan(
     exclusive(connection)
     names = [name for name in project.campaigns if campaigns is None or name in campaigns]
     errors = keep_up(connection, project, now)
+    progress.forget(connection, [name for name, campaign in project.campaigns.items() if campaign.enabled])
     with candidates.own_tables(connection):
         return PlanResult(now, plan_in_order(connection, project, now, names, worker=worker), errors)
 
@@ -104,7 +100,6 @@ def plan_in_order(
     outcomes = []
     for campaign in (project.campaigns[name] for name in names):
         if not campaign.enabled:
-            _forget_progress(connection, campaign)
             continue
         try:
             with connection.begin_nested():
@@ -136,12 +131,10 @@ def keep_up(connection: Connection, project: Project, now: datetime) -> list[str
 
 def _plan_campaign(connection: Connection, project: Project, campaign: Campaign, now: datetime, worker: str) -> CampaignPlan:
     done = CampaignPlan(campaign.name)
-    state = _state(connection, campaign, now)
-    if state.paused_at is not None:
+    if progress.begin(connection, campaign, now).paused_at is not None:
         done.paused = True
         return done
-    since = max(state.live_since, (state.planned_until or state.live_since) - LOOKBACK)
-    candidates.gather(connection, project, campaign, now, min(since, now))
+    candidates.gather(connection, project, campaign, now, progress.looks_back_to(connection, campaign, now))
     counts = candidates.funnel(connection)
     done.audience = sum(counts.values())
     counts.pop("", None)
@@ -150,34 +143,10 @@ def _plan_campaign(connection: Connection, project: Project, campaign: Campaign,
     done.enrolled = enroll(connection, project, campaign, now)
     done.removed = leave_removed_steps(connection, campaign)
     done.steps = [plan_step(connection, project, campaign, step, now, worker) for step in campaign.steps]
-    connection.execute(
-        update(campaign_states)
-        .where(campaign_states.c.name == campaign.name)
-        .values(planned_until=now, definition_hash=campaign.definition_hash)
-    )
+    progress.finish(connection, campaign, now)
     if done.changed:
         _keep_funnel(connection, done, now)
     return done
-
-
-def _state(connection: Connection, campaign: Campaign, now: datetime) -> Any:
-    """Return what the database knows of the campaign; a new one, or one switched on again, is live from now on."""
-    of_campaign = campaign_states.c.name == campaign.name
-    state = connection.execute(select(campaign_states).where(of_campaign)).one_or_none()
-    if state is None:
-        connection.execute(
-            insert(campaign_states).values(name=campaign.name, live_since=now, definition_hash=campaign.definition_hash)
-        )
-    elif state.planned_until is None:
-        connection.execute(update(campaign_states).where(of_campaign).values(live_since=now))
-    else:
-        return state
-    return connection.execute(select(campaign_states).where(of_campaign)).one()
-
-
-def _forget_progress(connection: Connection, campaign: Campaign) -> None:
-    """Let a campaign that is switched off start afresh when it is switched on: what happened meanwhile is no moment to write."""
-    connection.execute(update(campaign_states).where(campaign_states.c.name == campaign.name).values(planned_until=None))
 
 
 def _keep_funnel(connection: Connection, done: CampaignPlan, now: datetime) -> None:

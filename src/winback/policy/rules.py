@@ -17,7 +17,7 @@ from winback.audience import AudienceContext, compile_condition
 from winback.policy.caps import within_caps
 from winback.policy.quiet_hours import awake
 from winback.project import Campaign, Project, Step
-from winback.store import Channel, Purpose, enrollments, suppressions
+from winback.store import Channel, Purpose, UtcDateTime, enrollments, plus_seconds, suppressions
 
 #: Yearly dates come at least this far apart, whatever 29 February does.
 YEARLY_COOLDOWN = timedelta(days=300)
@@ -59,6 +59,7 @@ class Ask:
     channel: Channel
     customer: FromClause
     enrollment: FromClause | None = None
+    ripe_at: ColumnElement[datetime] | None = None  # while enrolling: by when the occasion lets the person in
     at: ColumnElement[datetime] | None = None  # when the message is to go
     valid_until: ColumnElement[datetime] | None = None
     message_id: ColumnElement[str] | None = None
@@ -131,14 +132,21 @@ def cooldown_of(campaign: Campaign) -> timedelta | None:
 
 
 def _cooled_down(ask: Ask) -> ColumnElement[bool] | None:
+    """Ask whether the person was in the campaign within the cooldown before the occasion, or before now if that is sooner.
+
+    Passes look back some days, for what arrives late. Counted from now, the cooldown would be over one day for an order that it
+    turned away on the days before, and the person come in for that order after all.
+    """
     cooldown = cooldown_of(ask.campaign)
     if cooldown is None:
         return None
     earlier = enrollments.alias()
+    now = literal(ask.now, UtcDateTime())
+    comes = now if ask.ripe_at is None else case((ask.ripe_at < now, ask.ripe_at), else_=now)
     return ~exists().where(
         earlier.c.campaign == ask.campaign.name,
         earlier.c.customer_id == ask.customer.c.id,
-        earlier.c.enrolled_at > ask.now - cooldown,
+        earlier.c.enrolled_at > plus_seconds(comes, literal(-cooldown.total_seconds())),
     )
 
 

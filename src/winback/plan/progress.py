@@ -1,0 +1,62 @@
+"""Since when a campaign is live and how far it has been planned: what happened before is no moment to write."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, insert, select, update
+
+from winback.project import Campaign
+from winback.store import AnyRow, campaign_states
+
+#: Orders and events often arrive days after they happened; each pass looks this far behind the one before. What was
+#: seen is enrolled already, and what comes too late to be useful is skipped with that reason.
+LOOKBACK = timedelta(days=7)
+
+
+def begin(connection: Connection, campaign: Campaign, now: datetime) -> AnyRow:
+    """Return what the database knows of the campaign; a new one, or one switched on again, is live from now on."""
+    state = _state(connection, campaign)
+    if state is None:
+        connection.execute(
+            insert(campaign_states).values(name=campaign.name, live_since=now, definition_hash=campaign.definition_hash)
+        )
+    elif state.planned_until is None:
+        connection.execute(update(campaign_states).where(campaign_states.c.name == campaign.name).values(live_since=now))
+    else:
+        return state
+    return connection.execute(select(campaign_states).where(campaign_states.c.name == campaign.name)).one()
+
+
+def looks_back_to(connection: Connection, campaign: Campaign, now: datetime) -> datetime:
+    """Return from when on a pass at `now` looks for occasions: from now on where the campaign was not planned before."""
+    state = _state(connection, campaign)
+    if state is None or state.planned_until is None:
+        return now
+    # A pass that was made as of a moment to come, to try things out, says nothing about what happened until now.
+    until: datetime = min(state.planned_until, now)
+    live_since: datetime = state.live_since if state.live_since <= now else until
+    return max(live_since, until - LOOKBACK)
+
+
+def finish(connection: Connection, campaign: Campaign, now: datetime) -> None:
+    """Note that the campaign has been planned up to now."""
+    connection.execute(
+        update(campaign_states)
+        .where(campaign_states.c.name == campaign.name)
+        .values(planned_until=now, definition_hash=campaign.definition_hash)
+    )
+
+
+def forget(connection: Connection, live: Collection[str]) -> None:
+    """Let campaigns that are switched off, or gone from the files, start afresh when they are back.
+
+    What happened meanwhile is no moment to write.
+    """
+    off = (campaign_states.c.planned_until.is_not(None), campaign_states.c.name.not_in(sorted(live)))
+    connection.execute(update(campaign_states).where(*off).values(planned_until=None))
+
+
+def _state(connection: Connection, campaign: Campaign) -> AnyRow | None:
+    return connection.execute(select(campaign_states).where(campaign_states.c.name == campaign.name)).one_or_none()
