@@ -199,6 +199,15 @@ def test_who_was_in_a_segment_before_we_looked_has_not_entered_it(engine: Engine
     assert [row[0] for row in _selected(engine, entered, since=ago(9))] == ["EMIL"]
 
 
+def test_a_segment_that_is_back_after_a_while_is_as_new(engine: Engine) -> None:
+    fill(engine)
+    with writing(engine) as connection:
+        update_segments(connection, SEGMENTS, context(ago(3)))
+        update_segments(connection, {}, context(ago(2)))
+        update_segments(connection, SEGMENTS, context(ago(1)))
+    assert _selected(engine, _audience("segment", segment="regulars"), since=ago(9)) == []
+
+
 def test_who_leaves_a_segment_can_enter_it_again(engine: Engine) -> None:
     fill(engine)
     entered = _audience("segment", segment="german")

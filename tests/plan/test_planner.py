@@ -12,6 +12,7 @@ from sqlalchemy import Engine, func, insert, select, update
 from tests.plan.conftest import ShopMaker
 from tests.rows import add_customer, add_order
 from winback.audience import Segment
+from winback.audience.presets import EnteredSegment
 from winback.plan import explain, forecast, plan, previewing
 from winback.project import Project
 from winback.store import (
@@ -22,6 +23,7 @@ from winback.store import (
     messages,
     plan_funnels,
     reading,
+    segment_members,
     suppressions,
     writing,
 )
@@ -336,14 +338,37 @@ def test_explain_tells_what_was_sent_before(engine: Engine, make_shop: ShopMaker
     assert [(step.step, step.state) for step in note.steps] == [("hello", "planned")]
 
 
+def _beginning_with(project: Project, segment: Segment, *others: Segment) -> Project:
+    """Return a shop with one more campaign, which people enter by a segment."""
+    audience = EnteredSegment(preset="segment", segment=segment.name)
+    entered = project.campaigns["sleeping"].model_copy(update={"name": "entered", "audience": audience})
+    segments = {each.name: each for each in (segment, *others)}
+    return replace(project, campaigns={**project.campaigns, "entered": entered}, segments=segments)
+
+
 def test_a_segment_that_cannot_be_asked_holds_nobody_up(engine: Engine, make_shop: ShopMaker, now: datetime) -> None:
-    project = make_shop(sleeping=SLEEPING)
     broken = Segment(name="broken", title="Broken", where="no_such_field = 1")  # files like this are refused; a plan survives it
+    project = _beginning_with(make_shop(sleeping=SLEEPING), broken)
     _sleeper(engine, "C1", now)
     with writing(engine) as connection:
-        result = plan(connection, replace(project, segments={"broken": broken}), now)
+        result = plan(connection, project, now)
     assert result.planned == 1
     assert [error.partition(":")[0] for error in result.errors] == ["segments could not be kept up"]
+
+
+def test_who_enters_is_noted_for_segments_that_a_campaign_begins_with_only(
+    engine: Engine, make_shop: ShopMaker, now: datetime
+) -> None:
+    german = Segment(name="german", title="German", where="in_segment('european') and country = 'DE'")
+    european = Segment(name="european", title="European", where="country in ('DE', 'FR')")
+    project = _beginning_with(make_shop(sleeping=SLEEPING), german, european)
+    _plan(engine, project, now)
+    _sleeper(engine, "C1", now, days=10, country="DE")
+    _sleeper(engine, "C2", now, days=10, country="FR")
+    _plan(engine, project, now + timedelta(minutes=1))
+    with reading(engine) as connection:
+        assert set(connection.scalars(select(segment_members.c.segment))) == {"german"}
+        assert connection.scalars(select(enrollments.c.campaign)).all() == ["entered"]
 
 
 def test_the_forecast_counts_what_comes(engine: Engine, make_shop: ShopMaker, now: datetime) -> None:

@@ -16,6 +16,9 @@ from winback.store import UtcDateTime, customers, installation, segment_members
 #: Those who were inside when a segment was first looked at, or when its definition changed, have not just entered it.
 BEFORE_WE_LOOKED = datetime(1970, 1, 1, tzinfo=UTC)
 
+#: Begins the keys under which it is kept which definition of a segment was last looked at.
+_PREFIX = "segment."
+
 
 class Segment(FileModel):
     """An audience of campaigns/audiences.toml."""
@@ -26,13 +29,17 @@ class Segment(FileModel):
 
 
 def update_segments(connection: Connection, segments: Mapping[str, Segment], context: AudienceContext) -> None:
-    """Note who has entered and who has left each segment since the last time, as of `context.now`."""
+    """Note who has entered and who has left each of these segments since the last time, as of `context.now`.
+
+    Nothing is remembered of other segments: one that is back after a while is as new.
+    """
     from winback.audience.where import compile_condition
 
+    known = {**context.segments, **segments}  # a definition may name any of them
     for name, segment in segments.items():
         inside = compile_condition(segment.where, context, scope="customer", customer=customers)
         member = exists().where(segment_members.c.segment == name, segment_members.c.customer_id == customers.c.id)
-        is_known = _is_known(connection, segment, segments)
+        is_known = _is_known(connection, segment, known)
         entered_at = context.now if is_known else BEFORE_WE_LOOKED
         connection.execute(
             delete(segment_members).where(
@@ -47,8 +54,10 @@ def update_segments(connection: Connection, segments: Mapping[str, Segment], con
             )
         )
         if not is_known:
-            _remember(connection, segment, segments)
+            _remember(connection, segment, known)
     connection.execute(delete(segment_members).where(segment_members.c.segment.not_in(list(segments))))
+    ours = installation.c.key.startswith(_PREFIX, autoescape=True)
+    connection.execute(delete(installation).where(ours, installation.c.key.not_in([_key(each) for each in segments.values()])))
 
 
 def _is_known(connection: Connection, segment: Segment, segments: Mapping[str, Segment]) -> bool:
@@ -64,7 +73,7 @@ def _remember(connection: Connection, segment: Segment, segments: Mapping[str, S
 
 def _key(segment: Segment) -> str:
     # A key has 50 characters, a name up to 80.
-    return f"segment.{hashlib.sha256(segment.name.encode()).hexdigest()[:40]}"
+    return f"{_PREFIX}{hashlib.sha256(segment.name.encode()).hexdigest()[:40]}"
 
 
 def _definition(segment: Segment, segments: Mapping[str, Segment]) -> str:

@@ -12,7 +12,8 @@ from datetime import datetime
 from sqlalchemy import Connection, insert
 from sqlalchemy.exc import SQLAlchemyError
 
-from winback.audience import update_scores, update_segments
+from winback.audience import Segment, update_scores, update_segments
+from winback.audience.presets import EnteredSegment
 from winback.errors import WinbackError
 from winback.plan import candidates, progress
 from winback.plan.candidates import ALREADY
@@ -110,14 +111,15 @@ def plan_in_order(
 
 
 def keep_up(connection: Connection, project: Project, now: datetime) -> list[str]:
-    """Bring segments and scores, which campaigns and expressions ask, up to now; return what failed.
+    """Bring scores, and the segments that campaigns begin with, up to now; return what failed.
 
-    What failed stays as it was at the pass before.
+    What failed stays as it was at the pass before. Conditions that name a segment ask its definition, so who has entered the
+    others need not be known, and to look at every customer for each of them would be most of a pass.
     """
     context = audience_context(project, now, since=now)
     errors = []
     parts: dict[str, Callable[[], None]] = {
-        "segments": lambda: update_segments(connection, project.segments, context),
+        "segments": lambda: update_segments(connection, _entered(project), context),
         "scores": lambda: update_scores(connection, project.scores, context),
     }
     for what, update_all in parts.items():
@@ -127,6 +129,13 @@ def keep_up(connection: Connection, project: Project, now: datetime) -> list[str
         except (WinbackError, SQLAlchemyError) as error:
             errors.append(f"{what} could not be kept up: {_first_line(error)}")
     return errors
+
+
+def _entered(project: Project) -> dict[str, Segment]:
+    """Return the segments that people enter a campaign by."""
+    live = (campaign.audience for campaign in project.campaigns.values() if campaign.enabled)
+    names = {audience.segment for audience in live if isinstance(audience, EnteredSegment)}
+    return {name: segment for name, segment in project.segments.items() if name in names}
 
 
 def _plan_campaign(connection: Connection, project: Project, campaign: Campaign, now: datetime, worker: str) -> CampaignPlan:
