@@ -135,6 +135,13 @@ def test_a_reply_address_that_the_letter_does_not_have_cannot_be_added(key: Sign
     assert verdicts(_inserted(b"Reply-To: evil@example.org")(signed), [key]) == [False]
 
 
+def test_headers_that_are_there_twice_are_both_signed(key: SigningKey) -> None:
+    content = build(LETTER).replace(b"\r\nTo: ", b"\r\nTo: otto@example.com\r\nTo: ", 1)
+    signed = Signer([key]).sign(content, AT)
+    assert verdicts(signed, [key]) == [True]
+    assert verdicts(signed.replace(b"To: otto@", b"To: evil@", 1), [key]) == [False]
+
+
 def test_what_relays_do_to_white_space_does_no_harm(key: SigningKey) -> None:
     signed = Signer([key]).sign(build(replace(LETTER, html=None, text="two  spaces and more\n")), AT)
     changed = signed.replace(b"two  spaces", b"two spaces").replace(b"Subject: It has", b"subject:  It\r\n  has") + b"\r\n"
