@@ -30,6 +30,8 @@ def test_every_command_of_the_page_runs(page: Path, filled_shop: Path, tmp_path:
         "COLUMNS": "120",
         "TZ": "UTC",
     }
+    # A copy sends nothing until somebody says that it should.
+    subprocess.run(["winback", "adopt", "--yes"], cwd=shop, env=environment, capture_output=True, check=True)
     for command in commands(page):
         if command.script.startswith(_OF_THE_CLONE):
             continue

@@ -43,6 +43,7 @@ EXPECTED = {
     ("doctor",),
     ("report",),
     ("retry",),
+    ("adopt",),
     ("customer", "show"),
     ("customer", "export"),
     ("customer", "unblock"),

@@ -53,6 +53,7 @@ def winback(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def demo(filled_shop: Path, tmp_path: Path) -> Path:
     """Give a copy of the shop as `winback demo` left it."""
     shutil.copytree(filled_shop, tmp_path / "demo")
+    assert winback("adopt", "--yes", cwd=tmp_path / "demo").returncode == 0
     return tmp_path / "demo"
 
 

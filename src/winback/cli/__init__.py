@@ -16,6 +16,7 @@ _MODULES = (
     "fields",
     "preview",  # preview, explain
     "daemon",  # run, daemon, status, doctor, retry
+    "adopt",
     "report",
     "customers",
     "demo",

@@ -18,6 +18,8 @@ from winback.cli.status import doctor, retry, status
 from winback.errors import InputError
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from winback.cli.pages import Pages
     from winback.project import Project
     from winback.scheduler import PassOutcome
@@ -106,6 +108,7 @@ def daemon(
     files = running_files(root, host=host, port=port)
     project = files()
     engine = open_database(project)
+    _warn_of_copy(engine, project)
     pages = _open_pages(project, files) if web else None
     log.to(sys.stderr)
     told = _Signals()
@@ -128,6 +131,17 @@ def daemon(
         os._exit(1)
     if not told.to_stop:
         raise InputError("the pages ended by themselves", "the lines above say why")
+
+
+def _warn_of_copy(engine: Engine, project: Project) -> None:
+    from winback.installation import look
+    from winback.store.refusals import answering
+
+    with answering(engine):
+        refusal = look(engine, project)
+    if refusal is not None:
+        say(f"winback: {refusal.message}")
+        say(f"  {refusal.remedy}")
 
 
 def worker_name() -> str:

@@ -24,6 +24,7 @@ from winback.dispatch.routes import Route, routes
 from winback.dispatch.taking import take
 from winback.errors import WinbackError
 from winback.gateways.base import Accepted, Gateway, Sender
+from winback.installation import advance
 from winback.project import Project
 from winback.store import MessageState, gateway_states, messages, reading, writing
 
@@ -54,6 +55,7 @@ def dispatch(
     `clock` is asked for every batch and every answer; all times that are recorded come from it. `stop` is asked between messages:
     what is on the wire is finished, what was not handed over waits as before. `gateways` replace the configured ones by name.
     Any number of dispatchers may run at once. An error of the database ends it and is in `errors`; `recover` sorts out the rest.
+    From a folder that may not send from this database nothing goes, and `errors` says why.
     """
     result = DispatchResult()
     halted = _asked(stop)
@@ -61,10 +63,22 @@ def dispatch(
     if not usable or not _anything_due(engine, usable, clock()):
         return result
     try:
+        if not _may_send(engine, project, clock(), result):
+            return result
         _Dispatcher(engine, project, worker=worker, clock=clock, halted=halted, result=result).run(usable)
+        if result.taken:
+            # A copy of the database that was made meanwhile does not know of all that went: now it is an older one.
+            _may_send(engine, project, clock(), result)
     except (SQLAlchemyError, OSError) as error:
         result.complain(_plainly(error))
     return result
+
+
+def _may_send(engine: Engine, project: Project, now: datetime, result: DispatchResult) -> bool:
+    refusal = advance(engine, project, now)
+    if refusal is not None:
+        result.complain(str(refusal))
+    return refusal is None
 
 
 def _asked(stop: Stop) -> Callable[[], bool]:

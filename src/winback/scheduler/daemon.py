@@ -18,6 +18,7 @@ from apscheduler.schedulers.background import BackgroundScheduler  # type: ignor
 from apscheduler.triggers.base import BaseTrigger  # type: ignore[import-untyped]
 
 from winback import clock as system_clock
+from winback.installation import look
 from winback.scheduler import leases, log
 from winback.scheduler.passes import PassOutcome, describe, run_pass
 from winback.scheduler.systemd import notify
@@ -171,13 +172,17 @@ class Daemon:
         """Return whether this daemon plans, and say so when that changes. Without a database nobody does."""
         leading = False
         try:
-            leading = leases.hold(self._engine, leases.PLANNING, self._worker, now)
+            leading = self._may_plan() and leases.hold(self._engine, leases.PLANNING, self._worker, now)
         except Exception as error:
             log.say("lease.failed", worker=self._worker, error=describe(error))
         if leading is not self._leading:
             log.say("lead.taken" if leading else "lead.elsewhere", worker=self._worker)
             self._leading = leading
         return leading
+
+    def _may_plan(self) -> bool:
+        """Say whether this folder may act for its database; a copy must not keep the lead from those that do."""
+        return self._project is not None and look(self._engine, self._project) is None
 
     def _give_up_lead(self) -> None:
         if self._leading:

@@ -23,6 +23,7 @@ from winback.store import passes, writing
 
 if TYPE_CHECKING:
     from winback.dispatch import DispatchResult, Recovered
+    from winback.installation import Refusal
     from winback.plan import PlanResult
 
 #: Passes are remembered this long.
@@ -44,6 +45,7 @@ class PassOutcome:
     conversions: int = 0  # written, mended or taken back
     errors: list[str] = field(default_factory=list)
     interrupted: bool = False  # told to stop before everything was done
+    refused: Refusal | None = None  # this folder may not send from the database: nothing was done at all
 
     @property
     def enrolled(self) -> int:
@@ -85,10 +87,15 @@ def run_pass(
 
     `clock` is asked while sending, which may take long; without one it stays `now`. Once `stop` answers yes, what is in hand is
     finished and nothing new begun. Without `planning` it only sends: the work of a daemon that does not lead.
+
+    In a copy nothing is done at all, and `refused` says why: its files may be others than those that the database is planned by,
+    its journals are of another moment than its ledger, and the letters in the mailbox are the original's to read.
     """
     ticking = clock or (lambda: now)
     stopping = stop or (lambda: False)
     outcome = PassOutcome(now, worker)
+    if not _admitted(engine, project, outcome):
+        return outcome
     number = _begin(engine, outcome)
     for name, part in _PARTS if planning else _SENDING_PARTS:
         if stopping():
@@ -98,6 +105,16 @@ def run_pass(
             part(_Work(engine, project, now, worker, ticking, stopping), outcome)
     _end(engine, outcome, number, ticking())
     return outcome
+
+
+def _admitted(engine: Engine, project: Project, outcome: PassOutcome) -> bool:
+    from winback.installation import check
+
+    with _caught(outcome, "database"):
+        outcome.refused = check(engine, project, outcome.at)
+        if outcome.refused is not None:
+            outcome.errors.append(str(outcome.refused))
+    return not outcome.errors
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, func, or_, select
 
+from winback.installation import look
 from winback.policy import REASONS
 from winback.project import Project
 from winback.store import (
@@ -165,6 +166,7 @@ class _Obstacles:
 
     def __init__(self, connection: Connection, project: Project, now: datetime) -> None:
         self._project = project
+        self._refusal = look(connection.engine, project)
         self._paused = {
             row.name: row.pause_reason
             for row in connection.execute(
@@ -179,6 +181,8 @@ class _Obstacles:
 
     def before(self, campaign: str, channel: str) -> tuple[str, datetime | None] | None:
         """Return the reason and the time it is looked at again, or None when nothing stands in the way."""
+        if self._refusal is not None:
+            return str(self._refusal), None
         if campaign in self._paused:
             by = f" {self._paused[campaign]}" if self._paused[campaign] else ""
             return f"the campaign is paused{by}; resume it on its page", None

@@ -52,6 +52,8 @@ _MORE_REASONS = {
     "fallback": "goes by the other channel",
     "attempts": "every attempt was used up",
     "rules_failed": "the campaign’s rules could not be asked",
+    "restored": "may have gone already, before the database was put back from a backup",
+    "copied": "was being sent when the database was copied",
     "ordered": "ordered meanwhile",
     "unsubscribed": "unsubscribed",
 }
