@@ -124,6 +124,7 @@ def test_a_mailbox_that_cannot_be_read_is_named_and_the_letters_go(engine: Engin
     [error] = outcome.errors
     assert error.startswith(f"mailbox: {project.root}/bounces is no Maildir")
     assert outcome.sent == 1
+    assert [item.name for item in _items(engine, project, now)] == ["mailbox"], "it is said once"
     # It is said as long as it lasts, also after passes that did not try.
     assert run_pass(engine, project, now + timedelta(minutes=1), "test").errors == []
     for minutes in (0, 1, 60):

@@ -99,7 +99,7 @@ HOSTILE = {
     + b'Content-Type: multipart/mixed; boundary="b"\n\n'
     + b'--b\nContent-Type: multipart/mixed; boundary="c"\n\n--c\n' * 5000,
     "a boundary that matches everything": HEAD + b'Content-Type: multipart/mixed; boundary=""\n\n----\n----\n',
-    "a quadratic charset": HEAD + b"Content-Type: text/plain; charset=punycode\n\n" + b"-a" * 120_000,
+    "a quadratic charset": HEAD + b"Content-Type: text/plain; charset=punycode\n\n-" + b"b" * 240_000,
     "a charset that is none": HEAD + b"Content-Type: text/plain; charset=hex\n\nzz",
     "a charset that nobody knows": HEAD + b"Content-Type: text/plain; charset=iso-8859-99\n\n\xff\xfe\xfd",
     "a charset of half pairs": HEAD + b"Content-Type: text/plain; charset=utf-16\n\n\xd8\x00\xd8\x00\xd8",
@@ -123,9 +123,9 @@ HOSTILE = {
 
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=list(HOSTILE))
 def test_a_hostile_mail_is_read_quickly(content: bytes) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()  # whatever else the machine is busy with
     report = parse(content)
-    assert time.perf_counter() - begin < 2, "a mail takes milliseconds, this one seconds"
+    assert time.process_time() - begin < 2, "a mail takes milliseconds, this one seconds"
     for text in (report.sender, report.subject, report.diagnostic, report.text, *report.recipients):
         assert "\0" not in text
         text.encode("utf-8")

@@ -138,6 +138,22 @@ def test_being_turned_away_never_counts(sender: Sender) -> None:
     assert sender.blocked() == []
 
 
+def test_being_turned_away_does_not_fill_up_a_row(sender: Sender) -> None:
+    sender.comes_back(14)
+    for days in (12, 10, 8, 6):
+        sender.comes_back(days, "spamhaus")
+    sender.comes_back(1)
+    assert sender.blocked() == []
+
+
+def test_a_webhook_that_says_it_was_us_blocks_nobody(sender: Sender) -> None:
+    message = sender.letter(1)
+    event = f'[{{"kind": "bounced", "provider_id": "{message}", "hard_bounce": true, "cause": "us"}}]'
+    assert sender.shop.call("POST", "/hooks/relay", content=event, headers=PROOF).status_code == 200
+    assert sender.shop.rows(messages, "state", "reason") == [("bounced", "blocked")]
+    assert sender.blocked() == []
+
+
 def test_bounces_that_a_webhook_reports_count_as_well(sender: Sender) -> None:
     for number, days in enumerate((9, 7, 5, 3, 1)):
         message = sender.letter(days)

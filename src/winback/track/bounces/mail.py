@@ -1,7 +1,7 @@
 """Take a mail apart that anybody may have written, in bounded time and space.
 
 The standard library's parser follows every nesting as deep as it goes, and knows charsets that take minutes; what is needed here
-is less: headers, the parts of up to a few levels, each part's text. Nothing in a mail makes this fail.
+is less: headers, the first parts, and the text of each. Nothing in a mail makes this fail.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from itertools import islice
 #: Bytes of a mail that are looked at. A bounce tells everything in its first part, then quotes a letter of at most 100 kB.
 LARGEST = 256 * 1024
 
-_LEVELS = 5
 _PARTS = 50  # of all levels together, those that only hold others included
 _HEADER = 2000  # letters of a header that are looked at
 _HEADERS = 64 * 1024  # bytes of all headers of a mail or a part
@@ -113,16 +112,16 @@ def _divided(content: bytes) -> tuple[bytes, bytes]:
 
 
 def _parts(headers: Message, body: bytes) -> Iterator[Part]:
-    waiting = [(headers, body, _LEVELS)]
+    waiting = [(headers, body)]
     for _ in range(_PARTS):
         if not waiting:
             return
-        headers, body, levels = waiting.pop()
+        headers, body = waiting.pop()
         kind, parameters = _kind(headers)
         boundary = _BOUNDARY.search(parameters)
-        if kind.startswith("multipart/") and boundary is not None and levels:
+        if kind.startswith("multipart/") and boundary is not None:
             pieces = islice(_pieces(body, (boundary[1] or boundary[2]).encode("utf-8", "replace")), _PARTS)
-            inside = [(read_headers(head), rest, levels - 1) for head, rest in map(_divided, pieces)]
+            inside = [(read_headers(head), rest) for head, rest in map(_divided, pieces)]
             waiting += reversed(inside)
         else:
             charset = _CHARSET.search(parameters)
