@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy import select, update
 
 from tests.dispatch.conftest import MakeHouse
-from tests.dispatch.gateways import Filed, Scripted
-from tests.dispatch.house import House
+from tests.dispatch.gateways import Filed, Scripted, accept
+from tests.dispatch.house import TEMPLATES, WAKE, House
 from winback import ledger
 from winback.dispatch import recover, retry
 from winback.dispatch.journal import Answer, Handover, Journal
@@ -298,6 +298,19 @@ def test_what_is_uncertain_goes_again_when_a_person_asks(house: House, now: date
     house.run(gateway, at=later)
     assert house.states() == {"sent": 3}
     assert gateway.ids[-1] == uncertain  # the same id as before, so that the other side can tell
+
+
+def test_a_message_that_the_other_channel_stands_in_for_does_not_go_again(make_house: MakeHouse, now: datetime) -> None:
+    step = {**WAKE["steps"][0], "fallback": {"channel": "sms", "on": ["suppressed", "hard_bounce"]}}
+    house = make_house(wake={**WAKE, "steps": [step]}, templates={"wake.sms.txt": TEMPLATES["care.sms.txt"]})
+    [message] = house.due()
+    gone = Refused("550 no such mailbox", hard_bounce=True)
+    gateway = Scripted(decide=lambda each: gone if each.message_id == message else accept(each))
+    house.run(gateway)
+    assert house.rows("channel", "state") == [("email", "failed"), ("sms", "sent")]
+    with writing(house.engine) as connection:
+        assert retry(connection, house.project, "wake", "failed", now) == 0
+    assert house.run(gateway).taken == 0
 
 
 def test_only_failed_or_uncertain_messages_of_a_known_campaign_go_again(house: House, now: datetime) -> None:

@@ -10,7 +10,7 @@ from tests.plan.conftest import ShopMaker
 from tests.rows import add_customer, add_order
 from winback.plan import explain, plan
 from winback.project import Project
-from winback.store import customers, enrollments, events, reading, writing
+from winback.store import customers, enrollments, events, messages, reading, writing
 
 THANKS = """
 title = "Thank you"
@@ -57,8 +57,6 @@ event = "cart_left"
 delay = "1h"
 unless = "checkout"
 within = "3d"
-[schedule]
-late = "7d"
 [limits]
 cooldown = "2d"
 [[steps]]
@@ -115,6 +113,10 @@ def test_an_event_that_is_waited_on_counts_from_when_the_wait_is_over(
     _pass_every_half_day(engine, project, now, 9)
     # The first comes in on the third day; when the wait for the third is over, its cooldown is too.
     assert _occasions(engine) == ["first", "third"]
+    with reading(engine) as connection:
+        assert connection.execute(select(messages.c.state, messages.c.due_at).order_by(messages.c.due_at)).all() == [
+            ("planned", now + timedelta(days=3, hours=hours)) for hours in (1, 66)
+        ]
 
 
 def test_of_several_orders_at_once_the_first_that_is_not_too_late_comes_in(

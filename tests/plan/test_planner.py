@@ -356,6 +356,32 @@ def test_a_segment_that_cannot_be_asked_holds_nobody_up(engine: Engine, make_sho
     assert [error.partition(":")[0] for error in result.errors] == ["segments could not be kept up"]
 
 
+def test_a_campaign_that_fails_in_any_way_holds_up_no_other(engine: Engine, make_shop: ShopMaker, now: datetime) -> None:
+    project = make_shop(sleeping=SLEEPING)
+    endless = project.campaigns["sleeping"].steps[0].model_copy(update={"after": timedelta(days=4_000_000)})
+    broken = project.campaigns["sleeping"].model_copy(update={"name": "broken", "steps": (endless,)})
+    _sleeper(engine, "C1", now)
+    with writing(engine) as connection:
+        result = plan(connection, replace(project, campaigns={"broken": broken, **project.campaigns}), now)
+    assert [(campaign.campaign, campaign.error) for campaign in result.campaigns] == [
+        ("broken", "OverflowError"),
+        ("sleeping", None),
+    ]
+    assert _messages(engine, "external_id", "campaign") == [("C1", "sleeping")]
+
+
+def test_a_time_zone_that_means_nothing_is_taken_for_the_shops(engine: Engine, make_shop: ShopMaker, now: datetime) -> None:
+    project = make_shop(sleeping=SLEEPING)
+    for name, zone in (("C1", "Mars/Olympus"), ("C2", project.settings.shop.zone)):
+        _sleeper(engine, name, now, local_zone=zone)
+    _plan(engine, project, now)
+    (first, due), (second, same) = _messages(engine, "external_id", "due_at")
+    assert (first, second, due) == ("C1", "C2", same)
+    for due in (now + timedelta(days=1), now + timedelta(days=8)):  # the next step is counted from there
+        _plan(engine, project, due)
+    assert [row[0] for row in _messages(engine, "step")] == ["hello", "hello", "offer", "offer"]
+
+
 def test_who_enters_is_noted_for_segments_that_a_campaign_begins_with_only(
     engine: Engine, make_shop: ShopMaker, now: datetime
 ) -> None:

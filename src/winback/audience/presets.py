@@ -106,6 +106,11 @@ class Preset(FileModel):
     #: Whether the occasion is about an order, which templates then have as `order`.
     about_an_order: ClassVar[bool] = False
 
+    @property
+    def wait(self) -> timedelta:
+        """Return how long after what happened people come in."""
+        return timedelta()
+
 
 class Sleeping(Preset):
     """Customers whose last order is long ago. Occasion: that order."""
@@ -148,6 +153,10 @@ class AfterOrder(Preset):
 
     about_an_order: ClassVar[bool] = True
 
+    @property
+    def wait(self) -> timedelta:
+        return self.delay
+
 
 class ReachedScore(Preset):
     """People whose score reached a level. Occasion: each time they reach it."""
@@ -171,6 +180,16 @@ class AfterEvent(Preset):
         description="How long after the first event the other one is waited for; without it as long as `delay`.",
         examples=["1h"],
     )
+
+    @property
+    def wait(self) -> timedelta:
+        # Only when the time to wait has passed is it known that the other event did not come.
+        return max(self.delay, self.within_or_delay) if self.unless else self.delay
+
+    @property
+    def within_or_delay(self) -> timedelta:
+        """Return how long the other event is waited for."""
+        return self.within or self.delay
 
 
 class EnteredSegment(Preset):

@@ -202,9 +202,9 @@ def _after_order(audience: AfterOrder, context: AudienceContext) -> Select[Any]:
     at = orders.c[f"{audience.after}_at"]
     void = orders.c.status.in_(VOID_STATUSES)
     selected = (
-        _row(occasion=orders.c.external_id, ripe_at=_later(at, audience.delay), anchor_at=at, order_id=orders.c.id)
+        _row(occasion=orders.c.external_id, ripe_at=_later(at, audience.wait), anchor_at=at, order_id=orders.c.id)
         .join_from(customers, orders, orders.c.customer_id == customers.c.id)
-        .where(*_between(at, context, audience.delay), void if audience.after == "voided" else ~void)
+        .where(*_between(at, context, audience.wait), void if audience.after == "voided" else ~void)
     )
     if not audience.first:
         return selected
@@ -217,8 +217,8 @@ def _after_order(audience: AfterOrder, context: AudienceContext) -> Select[Any]:
     )
 
 
-def _between(at: ColumnElement[Any], context: AudienceContext, delay: timedelta) -> tuple[ColumnElement[bool], ...]:
-    return at >= literal(context.since - delay, UtcDateTime()), at < literal(context.until - delay, UtcDateTime())
+def _between(at: ColumnElement[Any], context: AudienceContext, wait: timedelta) -> tuple[ColumnElement[bool], ...]:
+    return at >= _at(context.since - wait), at < _at(context.until - wait)
 
 
 def _reached_score(audience: ReachedScore, context: AudienceContext) -> Select[Any]:
@@ -241,17 +241,15 @@ def _reached_score(audience: ReachedScore, context: AudienceContext) -> Select[A
 
 def _after_event(audience: AfterEvent, context: AudienceContext) -> Select[Any]:
     at = events.c.at
-    within = audience.within or audience.delay
-    known_after = audience.delay if audience.unless is None else max(audience.delay, within)
     selected = (
-        _row(occasion=events.c.external_id, ripe_at=_later(at, known_after), anchor_at=at)
+        _row(occasion=events.c.external_id, ripe_at=_later(at, audience.wait), anchor_at=at)
         .join_from(customers, events, events.c.customer_id == customers.c.id)
-        .where(events.c.name == audience.event, *_between(at, context, audience.delay))
+        .where(events.c.name == audience.event, *_between(at, context, audience.wait))
     )
     if audience.unless is None:
         return selected
+    within = audience.within_or_delay
     other = events.alias()
-    # Only when the time to wait has passed is it known that the other event did not come.
     return selected.where(
         at <= literal(context.now - within, UtcDateTime()),
         ~exists().where(

@@ -10,9 +10,9 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from winback.compose.coupons import coupon_code
-from winback.dispatch.recipients import coupon_expiry, zone_of
+from winback.dispatch.recipients import coupon_expiry
 from winback.ledger import Claimed
-from winback.policy import step_of
+from winback.policy import step_of, zone_of
 from winback.project import Project, Step
 from winback.store import coupons, customers
 

@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection, Row, or_, select
 
 from winback import clock, ledger
-from winback.addresses import is_zone
 from winback.compose import Money, Recipient
 from winback.compose.coupons import coupon_code
 from winback.errors import InputError
+from winback.policy import zone_of
 from winback.project import Campaign, Project, Step
 from winback.store import VOID_STATUSES, Channel, customers, enrollments, order_lines, orders, score_states
 
@@ -63,11 +63,6 @@ def recipient_for_preview(  # noqa: PLR0917 - reads in the order of a question: 
     message_id = ledger.message_id(campaign.name, external_id, "preview", step.name)
     addressee = Addressee(message_id, campaign, step, customer_id, order_id, channel)
     return load_recipients(connection, project, [addressee], now)[message_id]
-
-
-def zone_of(name: str, project: Project) -> ZoneInfo:
-    """Return a customer's time zone; the shop's where the name means nothing to this machine, so that one row stops no batch."""
-    return ZoneInfo(name if is_zone(name) else project.settings.shop.zone)
 
 
 def coupon_expiry(step: Step, zone: ZoneInfo, now: datetime) -> tuple[date, datetime]:

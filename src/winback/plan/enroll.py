@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import date, datetime
 
 from sqlalchemy import Connection, insert, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from winback.plan.candidates import candidates, slots
 from winback.plan.schedule import Slot, Timetable, after_date, after_moment
+from winback.policy import zone_of
 from winback.project import Campaign, Project
 from winback.store import EnrollmentState, UtcDateTime, enrollments
 
@@ -39,11 +39,11 @@ def first_slot(project: Project, campaign: Campaign, zone: str, anchor_at: datet
     """Return when the first step of an enrollment with this anchor is due."""
     step = campaign.steps[0]
     table = Timetable.of(campaign, step, project.settings.quiet_hours.for_channel(step.channel))
-    after = step.after + getattr(campaign.audience, "delay", timedelta(0))
+    after = step.after + campaign.audience.wait
     if anchor_at is not None:
-        return after_moment(anchor_at, after, table, ZoneInfo(zone))
+        return after_moment(anchor_at, after, table, zone_of(zone, project))
     assert anchor_on is not None  # noqa: S101 an enrollment has exactly one of both
-    return after_date(anchor_on, after, table, ZoneInfo(zone))
+    return after_date(anchor_on, after, table, zone_of(zone, project))
 
 
 def _insert(connection: Connection, campaign: Campaign, now: datetime, anchor: str) -> int:

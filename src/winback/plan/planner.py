@@ -105,7 +105,7 @@ def plan_in_order(
         try:
             with connection.begin_nested():
                 outcomes.append(_plan_campaign(connection, project, campaign, now, worker))
-        except (WinbackError, SQLAlchemyError) as error:
+        except Exception as error:  # whatever one campaign provokes, the others go on
             outcomes.append(CampaignPlan(campaign.name, error=_first_line(error)))
     return outcomes
 
@@ -126,7 +126,7 @@ def keep_up(connection: Connection, project: Project, now: datetime) -> list[str
         try:
             with connection.begin_nested():
                 update_all()
-        except (WinbackError, SQLAlchemyError) as error:
+        except Exception as error:  # likewise
             errors.append(f"{what} could not be kept up: {_first_line(error)}")
     return errors
 
@@ -181,4 +181,4 @@ def _first_line(error: Exception) -> str:
     """Return an error's first line; the rest of a database's error quotes rows, which may hold personal data."""
     if isinstance(error, SQLAlchemyError):
         return f"{type(error).__name__}: {str(getattr(error, 'orig', error)).splitlines()[0][:300]}"
-    return str(error)
+    return str(error) if isinstance(error, WinbackError) else type(error).__name__

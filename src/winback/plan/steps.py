@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, bindparam, case, literal, select, update
 
 from winback import ledger
 from winback.plan.schedule import Slot, Timetable, after_moment
-from winback.policy import Ask, RuleName, Stage, first_failure, with_fallback
+from winback.policy import Ask, RuleName, Stage, first_failure, with_fallback, zone_of
 from winback.project import Campaign, Project, Step
 from winback.store import AnyRow, EnrollmentState, MessageState, UtcDateTime, customers, enrollments, plus_seconds
 
@@ -49,7 +48,7 @@ def plan_step(connection: Connection, project: Project, campaign: Campaign, step
     result.due = len(due)
     table = Timetable.of(campaign, step, project.settings.quiet_hours.for_channel(step.channel))
     for start in range(0, len(due), _CHUNK):
-        sorted_out = _sort_out(campaign, step, due[start : start + _CHUNK], now, table)
+        sorted_out = _sort_out(project, campaign, step, due[start : start + _CHUNK], now, table)
         ledger.insert(connection, sorted_out.messages, now=now, worker=worker)
         _exit(connection, sorted_out.exited)
         _defer(connection, sorted_out.put_off)
@@ -139,14 +138,16 @@ def _due(connection: Connection, project: Project, campaign: Campaign, step: Ste
     )
 
 
-def _sort_out(campaign: Campaign, step: Step, rows: Sequence[AnyRow], now: datetime, table: Timetable) -> _Sorted:
+def _sort_out(
+    project: Project, campaign: Campaign, step: Step, rows: Sequence[AnyRow], now: datetime, table: Timetable
+) -> _Sorted:
     result = _Sorted()
     for row in rows:
         if row.failure == RuleName.EXIT:
             result.exited.append(row.id)
             continue
         if row.failure == RuleName.CAPPED and campaign.limits.on_capped == "defer":
-            later = _a_day_later(row, table)
+            later = _a_day_later(project, row, table)
             if later is not None:
                 result.put_off.append(later)
                 continue
@@ -178,10 +179,10 @@ def _message(campaign: Campaign, step: Step, row: AnyRow, now: datetime) -> dict
     }
 
 
-def _a_day_later(row: AnyRow, table: Timetable) -> dict[str, Any] | None:
+def _a_day_later(project: Project, row: AnyRow, table: Timetable) -> dict[str, Any] | None:
     """Return the put-off enrollment's new time, or None when it has waited long enough."""
     since = row.deferred_from or row.due_at
-    slot = after_moment(row.due_at, timedelta(days=1), table, ZoneInfo(row.zone))
+    slot = after_moment(row.due_at, timedelta(days=1), table, zone_of(row.zone, project))
     if slot.at - since > LONGEST_DEFERRAL:
         return None
     return {"enrollment": row.id, "at": slot.at, "on": slot.on, "since": since}
@@ -228,7 +229,7 @@ def _advance(connection: Connection, project: Project, campaign: Campaign, step:
     for row in rows:
         key = (row.zone, row.due_at)
         if key not in slots:
-            slots[key] = after_moment(row.due_at, following.after, table, ZoneInfo(row.zone))
+            slots[key] = after_moment(row.due_at, following.after, table, zone_of(row.zone, project))
     connection.execute(
         update(enrollments)
         .where(enrollments.c.id == bindparam("enrollment"))

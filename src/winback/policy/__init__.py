@@ -16,6 +16,7 @@ from winback.policy.rules import (
     predicates,
     with_fallback,
 )
+from winback.policy.zones import zone_of
 
 __all__ = [
     "FALLBACK_SUFFIX",
@@ -39,4 +40,5 @@ __all__ = [
     "step_of",
     "wake_time",
     "with_fallback",
+    "zone_of",
 ]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Row, select
 
 from winback import ledger
+from winback.policy.zones import zone_of
 from winback.project import Campaign, Project, Step
 from winback.store import MessageState, customers, enrollments, messages
 
@@ -67,7 +67,7 @@ def _fallback(project: Project, row: Row[Any], now: datetime) -> dict[str, Any] 
         "state": MessageState.PLANNED.value,
         "planned_at": now,
         "due_at": now,
-        "due_on": now.astimezone(ZoneInfo(row.zone)).date(),
+        "due_on": now.astimezone(zone_of(row.zone, project)).date(),
         "next_attempt_at": now,
         "valid_until": now + campaign.schedule.late,
         "definition_hash": campaign.definition_hash,

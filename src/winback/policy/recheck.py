@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Connection, String, literal, select
 
 from winback.policy.fallback import step_of
 from winback.policy.quiet_hours import wake_time
 from winback.policy.rules import REASONS, Ask, RuleName, Stage, first_failure, with_fallback
+from winback.policy.zones import zone_of
 from winback.project import Campaign, Project
 from winback.store import Channel, UtcDateTime, campaign_states, customers, enrollments, messages
 
@@ -107,7 +107,7 @@ def _verdict(rule: str, campaign: Campaign, project: Project, channel: Channel, 
         return Verdict(Action.CANCEL, rule, rule)
     if rule == RuleName.QUIET_HOURS:
         quiet = project.settings.quiet_hours.for_channel(channel)
-        return Verdict(Action.DEFER, rule, rule, until=wake_time(now, ZoneInfo(zone), quiet))
+        return Verdict(Action.DEFER, rule, rule, until=wake_time(now, zone_of(zone, project), quiet))
     if rule == RuleName.CAPPED and campaign.limits.on_capped == "defer":
         return Verdict(Action.DEFER, rule, rule, until=now + _CAP_PAUSE)
     return Verdict(Action.SKIP, rule, rule)
