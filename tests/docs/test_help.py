@@ -49,6 +49,7 @@ EXPECTED = {
     ("customer", "unblock"),
     ("customer", "erase"),
     ("demo",),
+    ("dkim",),
 }
 
 

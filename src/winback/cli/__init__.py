@@ -19,6 +19,7 @@ _MODULES = (
     "adopt",
     "report",
     "customers",
+    "dkim",
     "demo",
 )
 

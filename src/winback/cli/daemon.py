@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import typer
 
 from winback.cli.base import Column, Output, OutputOption, ShopOption, moment, open_database, open_shop, say, show, show_json
-from winback.cli.status import doctor, retry, status
+from winback.cli.doctor import doctor
+from winback.cli.status import retry, status
 from winback.errors import InputError
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def run(
     else:
         show(_campaign_rows(outcome), _CAMPAIGN_COLUMNS, output)
     say(f"{outcome.sent} sent, {outcome.failed} failed, {outcome.skipped} skipped")
+    if opened.project.staging is not None:
+        say(f"The shop is tried out: {opened.project.staging}")
     for error in outcome.errors:
         say(f"winback: {error}")
     if outcome.interrupted:
@@ -108,7 +111,7 @@ def daemon(
     files = running_files(root, host=host, port=port)
     project = files()
     engine = open_database(project)
-    _warn_of_copy(engine, project)
+    _say_what_holds_it_back(engine, project)
     pages = _open_pages(project, files) if web else None
     log.to(sys.stderr)
     told = _Signals()
@@ -133,7 +136,7 @@ def daemon(
         raise InputError("the pages ended by themselves", "the lines above say why")
 
 
-def _warn_of_copy(engine: Engine, project: Project) -> None:
+def _say_what_holds_it_back(engine: Engine, project: Project) -> None:
     from winback.installation import look
     from winback.store.refusals import answering
 
@@ -142,6 +145,8 @@ def _warn_of_copy(engine: Engine, project: Project) -> None:
     if refusal is not None:
         say(f"winback: {refusal.message}")
         say(f"  {refusal.remedy}")
+    if project.staging is not None:
+        say(f"The shop is tried out: {project.staging}")
 
 
 def worker_name() -> str:

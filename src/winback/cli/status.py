@@ -1,4 +1,4 @@
-"""`winback status`, `winback doctor` and `winback retry`: whether all is well, what is wrong and what to do, and trying again."""
+"""`winback status` and `winback retry`: whether all is well, what waits for what, and trying again."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from winback.cli.base import Column, Output, OutputOption, ShopOption, moment, open_database, open_shop, say, show, show_json
+from winback.cli.base import Column, Output, OutputOption, ShopOption, moment, open_database, open_shop, show, show_json
 
 if TYPE_CHECKING:
     from winback.project import Project
     from winback.scheduler import HealthItem
+    from winback.scheduler.deliverability import Finding
 
 #: Of what nobody knows the fate of, and of what comes next, the table shows so many.
 _LISTED = 20
@@ -63,41 +64,17 @@ def status(shop: ShopOption = None, output: OutputOption = Output.TABLE) -> None
             }
         )
     elif output is Output.CSV:
-        show([asdict(item) for item in items], _ITEM_COLUMNS, output)
+        show([asdict(item) for item in items], ITEM_COLUMNS, output)
     else:
         zone = ZoneInfo(project.settings.shop.zone)
         typer.echo(f"{project.settings.shop.name}, {_local(now, zone)}: {'all is well' if well else 'something is wrong'}")
-        _show_items(item for item in items if not item.ok)
+        show_items(item for item in items if not item.ok)
         _show_counts(by_state)
         _show_rows("What waits, and for what", [asdict(each) for each in waits], _waiting_columns(zone))
         _show_rows("Nobody knows what became of", [asdict(each) for each in lost], _uncertain_columns(zone))
         _show_rows("What goes out next", [asdict(send) for send in sends], _next_columns(zone))
     if not well:
         raise typer.Exit(1)
-
-
-def doctor(shop: ShopOption = None, output: OutputOption = Output.TABLE) -> None:
-    """Look closely: files, templates, keys, database, clocks, disk, and every gateway, tried without sending.
-
-    Exit 1 when something is wrong; each thing says what to do.
-
-    \b
-    Example: winback doctor
-    """
-    from winback import clock
-    from winback.project import find_root
-    from winback.scheduler.doctor import examine
-
-    items = examine(find_root(Path.cwd()) if shop is None else shop, clock.now())
-    if output is Output.TABLE:
-        _show_items(items)
-    else:
-        show([asdict(item) for item in items], _ITEM_COLUMNS, output)
-    wrong = sum(not item.ok for item in items)
-    if wrong:
-        say(f"{wrong} of {len(items)} things are not well")
-        raise typer.Exit(1)
-    say("All is well")
 
 
 def retry(
@@ -132,7 +109,10 @@ def retry(
 
 _RETRIED = ("campaign", "only", "count")
 
-_ITEM_COLUMNS = [Column(name, name) for name in ("name", "ok", "message", "remedy")]
+#: What is well, what is not, and what cannot be told.
+_MARKS = {True: "ok ", False: "NOT", None: " ? "}
+
+ITEM_COLUMNS = [Column(name, name) for name in ("name", "ok", "message", "remedy")]
 
 
 def _open(folder: Path | None) -> tuple[Project, Any, list[HealthItem]]:
@@ -149,9 +129,10 @@ def _open(folder: Path | None) -> tuple[Project, Any, list[HealthItem]]:
     return project, engine, [HealthItem("files", False, str(problem), remedy) for problem in problems]
 
 
-def _show_items(items: Iterable[HealthItem]) -> None:
+def show_items(items: Iterable[HealthItem | Finding]) -> None:
+    """Print what was looked at, each with its remedy."""
     for item in items:
-        typer.echo(f"  {'ok ' if item.ok else 'NOT'} {item.name}: {item.message}")
+        typer.echo(f"  {_MARKS[item.ok]} {item.name}: {item.message}")
         if item.remedy:
             typer.echo(f"        {item.remedy}")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
+from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -150,6 +152,25 @@ def make_key(domain: str, selector: str, algorithm: DkimAlgorithm) -> SigningKey
 def private_pem(key: SigningKey) -> bytes:
     """Return the private key as its file holds it (PKCS #8, PEM)."""
     return key.private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def write_key(key: SigningKey, path: Path) -> None:
+    """Write a private key into a new file that only its owner may read. Raise InputError when there is one already."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise InputError(f"{path} is there already", "a new key wants a new selector; nothing was changed") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be written", error.strerror or type(error).__name__) from None
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(private_pem(key))
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as error:
+        path.unlink()
+        raise InputError(f"{path} cannot be written", error.strerror or type(error).__name__) from None
 
 
 def read_public_key(algorithm: str, published: str) -> PublicKey | None:

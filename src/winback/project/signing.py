@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
+from winback.errors import AddressError, InputError
 from winback.filemodel import FileModel, kind_of, refused
 from winback.secrets import Secret
 
@@ -31,7 +32,6 @@ def _selector(value: str) -> str:
 
 def _domain(value: str) -> str:
     from winback.addresses import normalise_email
-    from winback.errors import AddressError
 
     try:
         address = normalise_email(f"a@{value}")
@@ -73,6 +73,16 @@ class _OneOrSeveral:
 
 
 DkimKeys = Annotated[tuple[DkimSettings, ...], BeforeValidator(_OneOrSeveral.read), _OneOrSeveral()]
+
+
+def as_names(selector: str, domain: str | None) -> tuple[str, str | None]:
+    """Return a selector and a domain as config.toml would have them. Raise InputError for what cannot be one."""
+    try:
+        table = DkimSettings(selector=selector, domain=domain, private_key=Secret(""))
+    except ValidationError as error:
+        message, _, remedy = error.errors(include_url=False)[0]["msg"].partition("; ")
+        raise InputError(message, remedy) from None
+    return table.selector, table.domain
 
 
 def is_aligned(domain: str, other: str) -> bool:

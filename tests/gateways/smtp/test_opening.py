@@ -317,8 +317,9 @@ def test_a_connection_test_keeps_the_conversation() -> None:
                 f"127.0.0.1:{server.port} answers, at 127.0.0.1",
                 "not encrypted",
                 "logged in as half-note",
-                "takes messages of up to 25 MB",
+                "takes messages of up to 25 MB (SIZE)",
                 "takes messages one right after another (PIPELINING)",
+                "takes letters of any bytes (8BITMIME)",
             ),
             conversation=(
                 "S: 220 mail.test ESMTP ready",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from winback.gateways.smtp.content import Capabilities
 from winback.gateways.smtp.line import Line, LineDown
-from winback.gateways.smtp.opening import CannotOpen, Opener
+from winback.gateways.smtp.opening import CannotOpen, Opener, Stage
 from winback.gateways.smtp.options import SmtpOptions
 
 #: Nobody wants to look at a screen for five minutes.
@@ -41,8 +43,11 @@ def test_connection(options: SmtpOptions, root: Path) -> ConnectionTest:
 
 
 async def _converse(opener: Opener, options: SmtpOptions, conversation: list[str], facts: list[str]) -> None:
-    line, capabilities = await opener.open(lambda who, words: conversation.append(f"{who}: {words}".rstrip()))
-    facts += _facts(options, line, capabilities)
+    line, capabilities = await opener.open(
+        lambda who, words: conversation.append(f"{who}: {words}".rstrip()),
+        lambda stage, line: facts.append(_reached(options, stage, line)),
+    )
+    facts += _limits(capabilities)
     try:
         async with asyncio.timeout(_PATIENCE):
             await line.say(b"QUIT")
@@ -53,15 +58,28 @@ async def _converse(opener: Opener, options: SmtpOptions, conversation: list[str
     line.abort()
 
 
-def _facts(options: SmtpOptions, line: Line, capabilities: Capabilities) -> list[str]:
-    encrypted = line.transport.get_extra_info("ssl_object")
+def _reached(options: SmtpOptions, stage: Stage, line: Line) -> str:
+    """Say what is behind us."""
+    if stage == "connected":
+        return f"{options.host}:{options.real_port} answers, at {line.transport.get_extra_info('peername')[0]}"
+    if stage == "logged in":
+        return f"logged in as {options.username}" if options.username else "no login"
+    encrypted: ssl.SSLObject | None = line.transport.get_extra_info("ssl_object")
+    if encrypted is None:
+        return "not encrypted"
+    certificate = encrypted.getpeercert()
+    if not certificate:  # the library reads none that it need not check
+        return f"encrypted with {encrypted.version()}; the certificate is not looked at (verify = false)"
+    until = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
+    return f"encrypted with {encrypted.version()}, by a certificate that is valid until {until:%Y-%m-%d}"
+
+
+def _limits(capabilities: Capabilities) -> list[str]:
     size = capabilities.size
     return [
-        f"{options.host}:{options.real_port} answers, at {line.transport.get_extra_info('peername')[0]}",
-        f"encrypted with {encrypted.version()}" if encrypted else "not encrypted",
-        f"logged in as {options.username}" if options.username else "no login",
-        f"takes messages of up to {size / 1_000_000:.0f} MB" if size else "names no limit for the size of messages",
+        f"takes messages of up to {size / 1_000_000:.0f} MB (SIZE)" if size else "names no limit for the size of messages (SIZE)",
         "takes messages one right after another (PIPELINING)"
         if capabilities.pipelining
         else "takes messages step by step (no PIPELINING)",
+        "takes letters of any bytes (8BITMIME)" if capabilities.eight_bit else "takes letters of ASCII only (no 8BITMIME)",
     ]

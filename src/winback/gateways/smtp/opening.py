@@ -6,11 +6,12 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Literal
 
 from winback.errors import WinbackError
 from winback.gateways.base import Retry
@@ -24,6 +25,9 @@ from winback.gateways.smtp.verdicts import Phase, judge
 #: Seconds to wait for one of a server's addresses before its next one is tried: a network whose IPv6 leads nowhere is common.
 #: The address that worked is tried first the next time.
 _NEXT_ADDRESS = 3.0
+
+#: What is behind us while a line is opened. Without encryption or login it is behind us, too.
+Stage = Literal["connected", "encrypted", "logged in"]
 
 _MODES = 'tls = "implicit" is for port 465, "starttls" for 587, "none" for 25'
 
@@ -54,19 +58,28 @@ class Opener:
         self._last_address: object = None
         self._name = ""
 
-    async def open(self, record: Record | None = None) -> tuple[Line, Capabilities]:
-        """Return a line that waits for MAIL, and what the server can do. Raise CannotOpen."""
+    async def open(
+        self, record: Record | None = None, reached: Callable[[Stage, Line], None] | None = None
+    ) -> tuple[Line, Capabilities]:
+        """Return a line that waits for MAIL, and what the server can do. Raise CannotOpen.
+
+        `record` keeps what is said, `reached` hears of each stage that is behind us.
+        """
+        reached = reached or (lambda stage, line: None)
         options = self._options
         line = Line(record)
         try:
             await self._connect(line)
             await self._greet(line)
+            reached("connected", line)
             capabilities = await self._introduce(line)
             if options.tls == "starttls":
                 await self._encrypt(line, capabilities)
                 capabilities = await self._introduce(line)
+            reached("encrypted", line)
             if options.username is not None:
                 await self._log_in(line, capabilities, options.username)
+            reached("logged in", line)
         except LineDown as down:
             line.abort()
             raise CannotOpen(f"{down} at {self._where} before any message could go", self._at_hang_up()) from None
