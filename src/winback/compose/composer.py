@@ -14,8 +14,10 @@ from zoneinfo import ZoneInfo
 from winback.compose import html as html_part
 from winback.compose import mime, sms
 from winback.compose.dkim import Signer
-from winback.compose.links import LinkIds, Links, Rewriter, Tagging
+from winback.compose.links import LinkIds, Links, Rewriter, Tagging, signed_addresses
 from winback.compose.message import Composed, Recipient
+from winback.compose.outline import Given
+from winback.compose.outlines import Outlines
 from winback.compose.place import Place, choose_locale, parse_locale
 from winback.compose.render import Renderer
 from winback.compose.text import text_from_html
@@ -45,10 +47,11 @@ class Composer:
     """Composes messages of one shop. Templates are compiled once, so make a new one when the shop's files have changed.
 
     `links_key` signs links, the shop's own when it is not given. What is only looked at need not be `signed`: the keys of
-    `[dkim]` are where letters are sent, and perhaps nowhere else.
+    `[dkim]` are where letters are sent, and perhaps nowhere else. With `outlined`, letters that differ in nothing but values are
+    put together from pieces prepared once, for thousands of them in one thread; they are the same letters, to the byte.
     """
 
-    def __init__(self, project: Project, *, links_key: bytes | None = None, signed: bool = True) -> None:
+    def __init__(self, project: Project, *, links_key: bytes | None = None, signed: bool = True, outlined: bool = False) -> None:
         self._settings = project.settings
         self._is_signed = signed and bool(project.settings.dkim)
         self._root = project.root
@@ -64,6 +67,9 @@ class Composer:
             "postal_address": shop.postal_address,
             "brand": {"color": shop.brand.color, "logo_text": shop.brand.logo_text},
         }
+        constants = [value for value in (*self._shop.values(), *shop.brand.model_dump().values()) if isinstance(value, str)]
+        self._outlines = Outlines(self._renderer, constants) if outlined else None
+        self.outlined = 0  # letters that were put together from an outline
         self._own_host = (urlsplit(shop.website).hostname or "").removeprefix("www.")
 
     def compose(
@@ -158,23 +164,46 @@ class Composer:
         preheader = self._line(letter, "preheader", name)
         letter.variables["preheader"] = preheader
 
-        rendered = self._renderer.render(name, letter.variables, letter.place)
-        written = self._written_text(letter)
-        try:
-            page = html_part.inline_styles(rendered)
-            rewriter = self._signed(letter, link_ids, html=page, text=written)
-            page = rewriter.html(page)
-            text = text_from_html(page) if written is None else rewriter.text(written)
-            self._must_offer_unsubscribing(letter, page, text)
-        except RenderError as error:
-            raise self._in_file(error, name) from error
-        if not text:
-            text = f"{subject}\n\n{self._settings.shop.name}: {self._settings.shop.website}\n\n{letter.unsubscribe_url}"
-        page = html_part.with_preheader(page, preheader)
+        picture = ""
         if self._settings.tracking.opens:
             token = sign(self._key, "open", letter.recipient.message_id)
-            page = html_part.with_pixel(page, f"{self._settings.web.public_url}/o/{token}.gif")
+            picture = f"{self._settings.web.public_url}/o/{token}.gif"
+        try:
+            page, text = self._parts(letter, name, Given(preheader, picture), link_ids)
+        except RenderError as error:
+            raise self._in_file(error, name) from error
         return self._mailed(letter, subject, page, text, now)
+
+    def _parts(self, letter: _Letter, name: str, given: Given, link_ids: LinkIds) -> tuple[str, str]:
+        """Return the HTML part and the text part: from the letter's outline if there is one, else by the whole way."""
+        own_text = f"{letter.template}{letter.language}.email.txt"
+        text_name = own_text if self._renderer.has(own_text) else None
+        tagging, attempt = letter.links.tagging, None
+        if self._outlines is not None:
+            attempt = self._outlines.attempt(name, text_name, letter.variables, letter.place, tagging=tagging, given=given)
+            if attempt is not None:
+                message_id = letter.recipient.message_id
+                parts = attempt.filled(lambda targets: signed_addresses(targets, tagging, self._key, message_id, link_ids))
+                if parts is not None:
+                    self._must_offer_unsubscribing(letter, *parts)
+                    self.outlined += 1
+                    return parts
+        rendered = self._renderer.render(name, letter.variables, letter.place)
+        written = "" if text_name is None else self._renderer.render(text_name, letter.variables, letter.place).strip()
+        page = html_part.inline_styles(rendered)
+        rewriter = self._signed(letter, link_ids, html=page, text=written or None)
+        page = rewriter.html(page)
+        text = rewriter.text(written) if written else text_from_html(page)
+        self._must_offer_unsubscribing(letter, page, text)
+        if not text:
+            shop = self._settings.shop
+            text = f"{letter.variables['subject']}\n\n{shop.name}: {shop.website}\n\n{letter.unsubscribe_url}"
+        page = html_part.with_preheader(page, given.preheader)
+        if given.picture:
+            page = html_part.with_pixel(page, given.picture)
+        if attempt is not None:
+            attempt.learn((page, text), list(letter.links.targets.values()), rewriter.signed)
+        return page, text
 
     def _mailed(self, letter: _Letter, subject: str, page: str, text: str, now: datetime) -> Composed:
         shop, recipient = self._settings.shop, letter.recipient
@@ -253,14 +282,6 @@ class Composer:
         where = f"steps.{letter.step.name}.{key}"
         line = self._renderer.render_text(source, letter.variables, letter.place, file=letter.campaign.path, key=where)
         return mime.single_line(line)
-
-    def _written_text(self, letter: _Letter) -> str | None:
-        """Return the template's own text part, in the language of its HTML, or None when it has none."""
-        name = f"{letter.template}{letter.language}.email.txt"
-        if not self._renderer.has(name):
-            return None
-        text = self._renderer.render(name, letter.variables, letter.place).strip()
-        return text or None
 
     def _signed(self, letter: _Letter, link_ids: LinkIds, *, html: str | None = None, text: str | None = None) -> Rewriter:
         if html is not None:

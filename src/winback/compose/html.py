@@ -37,10 +37,15 @@ def with_preheader(html: str, preheader: str) -> str:
     if not preheader:
         return html
     hidden = "display:none;font-size:1px;line-height:1px;max-height:0;max-width:0;opacity:0;overflow:hidden;mso-hide:all"
-    block = f'<div aria-hidden="true" style="{hidden}">{escape(preheader, quote=False)}{_FILL}</div>'
+    block = f'<div aria-hidden="true" style="{hidden}">{escaped_preheader(preheader)}{_FILL}</div>'
     body = _BODY.search(html)
     position = body.end() if body else 0
     return html[:position] + block + html[position:]
+
+
+def escaped_preheader(preheader: str) -> str:
+    """Return the preview line as it stands in the document."""
+    return escape(preheader, quote=False)
 
 
 def with_pixel(html: str, address: str) -> str:

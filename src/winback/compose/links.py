@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
 from winback.compose.message import LinkTarget
-from winback.compose.tokens import sign
+from winback.compose.tokens import sign_each
 from winback.errors import RenderError
 
 LinkIds = Callable[[Sequence[LinkTarget]], Sequence[int]]
@@ -43,7 +43,7 @@ _WEB = re.compile(r"https?://", re.IGNORECASE)
 _TEMPLATE_CODE = re.compile(r"\{\{|\{%[-\s]")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 #: In running text an address ends before white space, quotes, angle brackets; punctuation at the end belongs to the sentence.
-_IN_TEXT = re.compile(r"https?://[^\s<>\"“”„«»]+", re.IGNORECASE)
+IN_TEXT = re.compile(r"https?://[^\s<>\"“”„«»]+", re.IGNORECASE)
 _SENTENCE_END = ".,;:!?…'’»”"
 
 
@@ -66,29 +66,30 @@ class Links:
 
     def collect_html(self, html: str) -> None:
         """Remember the targets of an HTML part."""
-        _rewrite_tags(html, self._remember)
+        rewrite_tags(html, self._remember_tag)
 
     def collect_text(self, text: str) -> None:
         """Remember the targets of a text part."""
-        _rewrite_words(text, self._remember)
+        rewrite_words(text, self._remember_word)
 
     def sign(self, key: bytes, message_id: str, link_ids: LinkIds) -> Rewriter:
         """Ask for the ids of all targets at once and return what puts the signed addresses in."""
-        targets = list(self.targets.values())
-        if not targets:
-            return Rewriter(self.tagging, {})
-        ids = link_ids(targets)
-        base = self.tagging.public_url
-        signed = {
-            target.url: f"{base}/c/{sign(key, 'click', message_id, number)}" for target, number in zip(targets, ids, strict=True)
-        }
-        return Rewriter(self.tagging, signed)
+        return Rewriter(self.tagging, signed_addresses(list(self.targets.values()), self.tagging, key, message_id, link_ids))
 
-    def _remember(self, url: str, label: str | None, named: bool) -> str | None:
-        target = tagged(url, self.tagging, label if named else None)
-        if target is not None and self.tagging.track and len(target) <= _LONGEST:
-            self.targets.setdefault(target, LinkTarget(target, label[:_LABEL] if label else None))
+    def _remember_tag(self, url: str, label: str | None, named: bool) -> str | None:
+        refuse_broken(url)
+        self._remember(tagged(url, self.tagging, label if named else None), label)
         return None
+
+    def _remember_word(self, word: str) -> str | None:
+        url, _ = without_sentence(word)
+        refuse_template_code(url)
+        self._remember(tagged(url, self.tagging), None)
+        return None
+
+    def _remember(self, url: str | None, label: str | None) -> None:
+        if url is not None and is_counted(url, self.tagging):
+            self.targets.setdefault(url, labelled(url, label))
 
 
 @dataclass(frozen=True)
@@ -100,15 +101,41 @@ class Rewriter:
 
     def html(self, html: str) -> str:
         """Return an HTML part with its links rewritten, and without ordinary comments and our own attributes."""
-        return _rewrite_tags(html, self._replace)
+        return rewrite_tags(html, self._replace_tag)
 
     def text(self, text: str) -> str:
         """Return a text part with its links rewritten."""
-        return _rewrite_words(text, self._replace)
+        return rewrite_words(text, self._replace_word)
 
-    def _replace(self, url: str, label: str | None, named: bool) -> str | None:
+    def _replace_tag(self, url: str, label: str | None, named: bool) -> str | None:
         target = tagged(url, self.tagging, label if named else None)
         return None if target is None else self.signed.get(target, target)
+
+    def _replace_word(self, word: str) -> str | None:
+        url, tail = without_sentence(word)
+        target = tagged(url, self.tagging)
+        return None if target is None else self.signed.get(target, target) + tail
+
+
+def signed_addresses(
+    targets: Sequence[LinkTarget], tagging: Tagging, key: bytes, message_id: str, link_ids: LinkIds
+) -> dict[str, str]:
+    """Return the signed address of each target, whose ids are asked for at once; nothing is asked when there are none."""
+    if not targets:
+        return {}
+    tokens = sign_each(key, "click", message_id, link_ids(targets))
+    start = f"{tagging.public_url}/c/"
+    return {target.url: start + token for target, token in zip(targets, tokens, strict=True)}
+
+
+def is_counted(url: str, tagging: Tagging) -> bool:
+    """Say whether the clicks on a target, with its parameters, are counted."""
+    return tagging.track and len(url) <= _LONGEST
+
+
+def labelled(url: str, label: str | None) -> LinkTarget:
+    """Return a target with what the report calls it."""
+    return LinkTarget(url, label[:_LABEL] if label else None)
 
 
 def tagged(url: str, tagging: Tagging, name: str | None = None) -> str | None:
@@ -135,11 +162,11 @@ def _host(url: str) -> str:
         return ""
 
 
-def _refuse_broken(url: str) -> None:
+def refuse_broken(url: str) -> None:
     """Raise RenderError for a link that cannot work in a mail."""
     if not url:
         raise RenderError("a link leads nowhere: its href is empty", "give it an address, or leave the link out with {% if … %}")
-    _refuse_template_code(url)
+    refuse_template_code(url)
     if url.startswith("#"):
         return
     if not _SCHEME.match(url):
@@ -148,7 +175,7 @@ def _refuse_broken(url: str) -> None:
         raise RenderError(f"a link is no address: {url[:80]}", "write it as https://host/path")
 
 
-def _refuse_template_code(url: str) -> None:
+def refuse_template_code(url: str) -> None:
     if _TEMPLATE_CODE.search(url):
         raise RenderError(
             f"a link still holds template code: {url[:80]}", "is it inside {% raw %}, or did it come with the data?"
@@ -170,10 +197,15 @@ def _with_parameters(url: str, parameters: Sequence[tuple[str, str]], name: str 
     return f"{path}?{query}{joint}{added}{hash_sign}{fragment}"
 
 
-_Replace = Callable[[str, str | None, bool], str | None]
+#: What a link's address becomes, None to leave it: of an address, its label, and whether the template named it.
+_ReplaceTag = Callable[[str, str | None, bool], str | None]
+#: Likewise, of an address in running text with whatever ends its sentence.
+_ReplaceWord = Callable[[str], str | None]
 
 
-def _rewrite_tags(html: str, replace: _Replace) -> str:
+def rewrite_tags(html: str, replace: _ReplaceTag) -> str:
+    """Return an HTML part with other addresses in its links, and without ordinary comments and our own attributes."""
+
     def rewritten(match: re.Match[str]) -> str:
         if match["name"] is None:
             return ""
@@ -184,27 +216,26 @@ def _rewrite_tags(html: str, replace: _Replace) -> str:
         if href is None or _UNTRACKED.search(attributes):
             return f"<{match['name']}{kept}>{rest}"
         url = _unescaped(href["double"] if href["double"] is not None else href["single"]).strip()
-        _refuse_broken(url)
         label, named = _label(attributes, content)
         short = replace(url, label, named)
         if short is not None:
-            kept = _HREF.sub(lambda found: f'{found["before"]}"{_escaped(short)}"', kept, count=1)
+            kept = _HREF.sub(lambda found: f'{found["before"]}"{escaped(short)}"', kept, count=1)
         return f"<{match['name']}{kept}>{rest}"
 
     return _TAG.sub(rewritten, html)
 
 
-def _rewrite_words(text: str, replace: _Replace) -> str:
+def rewrite_words(text: str, replace: _ReplaceWord) -> str:
+    """Return a text part with other addresses in it."""
+
     def rewritten(match: re.Match[str]) -> str:
-        url, tail = _without_sentence(match[0])
-        _refuse_template_code(url)
-        short = replace(url, None, False)
-        return match[0] if short is None else short + tail
+        short = replace(match[0])
+        return match[0] if short is None else short
 
-    return _IN_TEXT.sub(rewritten, text)
+    return IN_TEXT.sub(rewritten, text)
 
 
-def _without_sentence(url: str) -> tuple[str, str]:
+def without_sentence(url: str) -> tuple[str, str]:
     """Split off the punctuation that ends a sentence, and a closing bracket that was opened before the address."""
     end = len(url)
     while end:
@@ -233,5 +264,6 @@ def _unescaped(value: str) -> str:
     return _ENTITY.sub(lambda match: _ENTITIES[match[1]], value)
 
 
-def _escaped(value: str) -> str:
+def escaped(value: str) -> str:
+    """Return an attribute's value as an HTML serializer writes it."""
     return value.replace("&", "&amp;").replace('"', "&quot;").replace("\xa0", "&nbsp;")

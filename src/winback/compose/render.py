@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html import unescape
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from jinja2 import (
     BytecodeCache,
@@ -31,6 +31,7 @@ from jinja2.utils import missing
 
 from winback.compose import place
 from winback.compose.place import Place, written_for
+from winback.compose.recording import Recorder, TooManyError, is_recordable
 from winback.errors import RenderError
 
 #: The names every template may use; docs/templates.md says what each holds.
@@ -70,12 +71,24 @@ class _Environment(ImmutableSandboxedEnvironment):
     """The sandbox, asking mappings for their keys first: an attribute named `items` or `values` is a value, not a method."""
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        if isinstance(obj, Mapping):
+        if type(obj) is dict or isinstance(obj, Mapping):
             try:
                 return obj[attribute]
             except KeyError:
                 pass
         return super().getattr(obj, attribute)
+
+
+class _MarkingEnvironment(_Environment):
+    """Prints as a recorder wants; templates are compiled by the other one, so that no mark gets into what is kept of them."""
+
+    compiling: _Environment
+
+    def compile(self, *arguments: Any, **options: Any) -> Any:
+        return self.compiling.compile(*arguments, **options)
+
+
+_SomeEnvironment = TypeVar("_SomeEnvironment", bound=_Environment)
 
 
 class _Compiled(BytecodeCache):
@@ -106,11 +119,15 @@ class Renderer:
         self._root = root
         self.folder = folder
         self._texts: dict[tuple[str, Path, str], Template] = {}
-        self._environment = _Environment(
-            loader=FileSystemLoader(folder),
+        self._environment = self._new(_Environment, _printable)
+        self._marking: _MarkingEnvironment | None = None
+
+    def _new(self, kind: type[_SomeEnvironment], finalize: Callable[[Any], Any]) -> _SomeEnvironment:
+        environment = kind(
+            loader=FileSystemLoader(self.folder),
             autoescape=lambda name: name is not None and name.endswith(".html"),
             undefined=_Strict,
-            finalize=_printable,
+            finalize=finalize,
             cache_size=-1,
             auto_reload=False,
             bytecode_cache=_compiled,
@@ -118,7 +135,8 @@ class Renderer:
             lstrip_blocks=True,
         )
         filters = {"money": place.money, "date": place.date_text, "datetime": place.datetime_text, "number": place.number}
-        self._environment.filters.update(filters)
+        environment.filters.update(filters)
+        return environment
 
     def has(self, name: str) -> bool:
         """Say whether there is a file of this name in the templates folder."""
@@ -136,6 +154,25 @@ class Renderer:
                 return template.render(variables)
         except Exception as error:
             raise self._explained(error, self.folder / name) from error
+
+    def record(self, name: str, variables: Mapping[str, Any], place: Place, recorder: Recorder) -> str:
+        """Return the text of one template file with marks in place of values, which the recorder keeps; raise RenderError."""
+        if self._marking is None:
+            self._marking = self._new(_MarkingEnvironment, lambda value: recorder.print(_printable(value)))
+            self._marking.compiling = self._environment
+        recorder.escaping(name.endswith(".html"))
+        try:
+            template = self._marking.get_template(name)
+            with written_for(place):
+                return template.render(variables)
+        except TooManyError:
+            raise
+        except Exception as error:
+            raise self._explained(error, self.folder / name) from error
+
+    def is_recordable(self, name: str) -> bool:
+        """Say whether `record` leaves marks whole in a template."""
+        return is_recordable(self._environment, name)
 
     def render_text(self, source: str, variables: Mapping[str, Any], place: Place, *, file: Path, key: str) -> str:
         """Return a one-line text that stands in a campaign file, such as a subject; nothing in it is escaped."""

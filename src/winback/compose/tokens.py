@@ -10,6 +10,7 @@ import base64
 import binascii
 import hmac
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal
@@ -24,6 +25,7 @@ _MAC_BYTES = 10
 _NUMBER_BYTES = 9
 #: Numbers are database ids: 63 bits.
 _LARGEST = 2**63 - 1
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{36,48}\Z")
 
 
@@ -37,10 +39,23 @@ class Token:
 
 def sign(key: bytes, kind: Kind, message_id: str, number: int = 0) -> str:
     """Return the token for one message and number; raise ValueError when either cannot be carried."""
-    if not 0 <= number <= _LARGEST:
-        raise ValueError(f"a token carries numbers from 0 to {_LARGEST}, not {number}")
-    body = UUID(message_id).bytes + _varint(number)
-    return base64.urlsafe_b64encode(body + _mac(key, kind, body)).rstrip(b"=").decode("ascii")
+    return sign_each(key, kind, message_id, [number])[0]
+
+
+def sign_each(key: bytes, kind: Kind, message_id: str, numbers: Sequence[int]) -> list[str]:
+    """Return the tokens of one message for several numbers, in their order; what they have in common is made once."""
+    message = UUID(message_id).bytes
+    begun = blake2b(message, key=key, digest_size=_MAC_BYTES, person=kind.encode("ascii"))
+    tokens = []
+    for number in numbers:
+        if not 0 <= number <= _LARGEST:
+            raise ValueError(f"a token carries numbers from 0 to {_LARGEST}, not {number}")
+        rest = _varint(number)
+        mac = begun.copy()
+        mac.update(rest)
+        encoded = binascii.b2a_base64(message + rest + mac.digest(), newline=False)
+        tokens.append(encoded.translate(_URL_SAFE, b"=").decode("ascii"))
+    return tokens
 
 
 def read(key: bytes, kind: Kind, token: str) -> Token:

@@ -12,9 +12,10 @@ from winback.compose import Composed, LinkTarget, Recipient
 from winback.compose.composer import Composer
 from winback.dispatch.linking import LinkBook
 from winback.dispatch.recipients import Addressee, load_recipients
+from winback.dispatch.trial import addressed, labeled
 from winback.errors import RenderError, SigningError
 from winback.ledger import Claimed
-from winback.policy import step_of
+from winback.policy import RuleName, step_of
 from winback.project import Campaign, Project, Step
 from winback.store import Channel, enrollments, reading, writing
 
@@ -24,11 +25,20 @@ RENDER = "render"
 
 @dataclass(frozen=True)
 class Unrendered:
-    """A message that cannot be composed: `reason` names the place, `detail` what is wrong there."""
+    """A message that cannot be composed: `reason` names the place, `detail` what is wrong there. Or one that must not go."""
 
     claim: Claimed
     reason: str
     detail: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A message that is ready to go; `redirected` says that somebody else gets it instead of its customer."""
+
+    claim: Claimed
+    message: Composed
+    redirected: bool
 
 
 class Preparer:
@@ -37,14 +47,14 @@ class Preparer:
     def __init__(self, engine: Engine, project: Project) -> None:
         self._engine = engine
         self._project = project
-        self._composer = Composer(project)
+        self._composer = Composer(project, outlined=True)
         self._links = LinkBook()
 
-    def prepare(self, claims: Sequence[Claimed], now: datetime) -> tuple[list[tuple[Claimed, Composed]], list[Unrendered]]:
+    def prepare(self, claims: Sequence[Claimed], now: datetime) -> tuple[list[Prepared], list[Unrendered]]:
         """Return the composed messages in their order, and those that cannot be composed."""
         with reading(self._engine) as connection:
             work = self._work(connection, claims, now)
-        done: dict[str, Composed | Unrendered] = {}
+        done: dict[str, Prepared | Unrendered] = {}
         waiting = work
         while waiting:
             left = []
@@ -58,8 +68,8 @@ class Preparer:
                 with writing(self._engine) as connection:
                     self._links.write(connection)
             waiting = left
-        composed_messages = [(item.claim, made) for item in work if isinstance(made := done[item.claim.id], Composed)]
-        return composed_messages, [made for made in done.values() if isinstance(made, Unrendered)]
+        prepared = [made for item in work if isinstance(made := done[item.claim.id], Prepared)]
+        return prepared, [made for made in done.values() if isinstance(made, Unrendered)]
 
     def _work(self, connection: Connection, claims: Sequence[Claimed], now: datetime) -> list[_Work]:
         found = {claim.id: found for claim in claims for found in [step_of(self._project, claim.campaign, claim.step)] if found}
@@ -75,9 +85,13 @@ class Preparer:
         recipients = load_recipients(connection, self._project, addressees, now)
         return [_Work(claim, *found[claim.id], recipients[claim.id]) for claim in claims]
 
-    def _compose(self, item: _Work, now: datetime) -> Composed | Unrendered | None:
+    def _compose(self, item: _Work, now: datetime) -> Prepared | Unrendered | None:
         """Return the message, or why there is none; None when its links have to be written first."""
         claim = item.claim
+        recipient = addressed(item.recipient, self._project.staging)
+        if recipient is None:
+            # Asked last of all: the rules may have seen another address.
+            return Unrendered(claim, RuleName.NOT_ALLOWED, "")
         unwritten = False
 
         def link_ids(targets: Sequence[LinkTarget]) -> list[int]:
@@ -88,7 +102,7 @@ class Preparer:
 
         try:
             composed = self._composer.compose(
-                item.campaign, item.step, item.recipient, variant=claim.variant, now=now, link_ids=link_ids
+                item.campaign, item.step, recipient, variant=claim.variant, now=now, link_ids=link_ids
             )
         except RenderError as error:
             where = f"{error.file}:{error.line}" if error.file and error.line else str(error.file or item.campaign.path.name)
@@ -97,7 +111,10 @@ class Preparer:
             raise  # of no letter in particular: they wait until the key is there again
         except Exception as error:  # whatever one message's values provoke, the others go
             return Unrendered(claim, f"{RENDER} {type(error).__name__}", "")
-        return None if unwritten else composed
+        if unwritten:
+            return None
+        redirected = recipient.address != item.recipient.address
+        return Prepared(claim, labeled(composed, item.recipient) if redirected else composed, redirected)
 
 
 @dataclass(frozen=True)

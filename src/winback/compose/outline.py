@@ -1,0 +1,311 @@
+"""Outlines: a letter with its styles inlined and its links found, in which only values and signed addresses are missing.
+
+Templates are rendered with marks in place of values (`recording`). Letters that differ in nothing but values have one outline:
+it goes the whole way of a letter once, and each of the letters is put together from its pieces. Where a value could change more
+than its own place, there is no outline (`CannotOutline`), and the letter goes the whole way itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape as html_escape
+from itertools import pairwise
+
+from markupsafe import escape
+
+from winback.compose import html as html_part
+from winback.compose import links
+from winback.compose.links import Tagging
+from winback.compose.message import LinkTarget
+from winback.compose.recording import MARK, MARKING
+from winback.compose.text import text_from_html
+
+#: What the outline of a page or text is cut at: marks, links by their number, the preview line and the picture's address.
+_CUT = re.compile("(?:\ue000|https://\ue002)([TAC])(\\d+)[\ue001\ue003]|https://\ue004(\\d+)\ue005|(\ue006)|(\ue007)")
+_PREVIEW, _PICTURE = "\ue006", "\ue007"
+
+_NO_MARKUP = "script|style|textarea|xmp|iframe|noembed|noframes|noscript|plaintext|template|select|svg|math"
+_TOKEN = re.compile(
+    rf"""<!--.*?-->|<(?P<raw>{_NO_MARKUP})\b.*?</(?P=raw)\s*>|<[/!?a-z](?:[^<>"']|"[^"]*"|'[^']*')*>""", re.IGNORECASE | re.DOTALL
+)
+#: Attributes that are nothing but text to whatever reads a page: no style depends on them. What mail and telephone links lead to
+#: is not: the text part is written differently when it is the link's own words.
+_FREE = re.compile(r"""\s(?:src|alt|href(?=\s*=\s*["']\s*https?:))\s*=\s*(?:"[^"]*"|'[^']*')""", re.IGNORECASE)
+_SELECTS_ATTRIBUTES = re.compile(r"\[\s*(?:href|src|alt)\b|:(?:empty|has)\b", re.IGNORECASE)
+
+_LED_BY_VALUE = re.compile("\\shref\\s*=\\s*(?:\"[^\"]*|'[^']*)[\ue000\ue002]", re.IGNORECASE)
+
+#: Targets of links that are remembered.
+_REMEMBERED = 20_000
+
+
+class CannotOutline(Exception):  # noqa: N818 - a way that is not open, and no error
+    """This letter must go the whole way."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a letter's pieces are filled with, beside its values."""
+
+    preheader: str
+    picture: str
+
+
+Signed = Callable[[Sequence[LinkTarget]], Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A page or a text: literal pieces, and the places of everything that comes in between."""
+
+    pieces: list[str]
+    values: list[tuple[int, int]] = field(default_factory=list)  # place and number: of text
+    attributes: list[tuple[int, int]] = field(default_factory=list)
+    comments: list[tuple[int, int]] = field(default_factory=list)
+    links: list[tuple[int, int]] = field(default_factory=list)
+    previews: list[int] = field(default_factory=list)
+    pictures: list[int] = field(default_factory=list)
+
+    @classmethod
+    def cut(cls, outline: str) -> _Part:
+        part = cls([])
+        kinds = {"T": part.values, "A": part.attributes, "C": part.comments}
+        end = 0
+        for found in _CUT.finditer(outline):
+            part.pieces.append(outline[end : found.start()])
+            end, place = found.end(), len(part.pieces)
+            kind, value, link, preview, _ = found.groups()
+            if kind:
+                kinds[kind].append((place, int(value)))
+            elif link:
+                part.links.append((place, int(link)))
+            elif preview:
+                part.previews.append(place)
+            else:
+                part.pictures.append(place)
+            part.pieces.append("")
+        part.pieces.append(outline[end:])
+        return part
+
+
+class _Written:
+    """A text with marks, such as an address: its pieces, to be joined with the values as they are."""
+
+    __slots__ = ("_numbers", "_pieces", "fixed")
+
+    def __init__(self, text: str) -> None:
+        cut = MARK.split(text)  # literal, kind, number, literal …
+        self._pieces = [*cut[::3]]
+        self._numbers = [int(number) for number in cut[2::3]]
+        self.fixed = None if self._numbers else text
+
+    def joined(self, values: Sequence[str]) -> str:
+        if self.fixed is not None:
+            return self.fixed
+        joined = [self._pieces[0]]
+        for number, piece in zip(self._numbers, self._pieces[1:], strict=True):
+            joined += (values[number], piece)
+        return "".join(joined)
+
+
+@dataclass(frozen=True)
+class _Link:
+    """A link whose target is counted, or is not the same in every letter."""
+
+    address: _Written
+    label: _Written | None
+    named: bool
+    in_text: bool
+    target: LinkTarget | None = None  # when it is always the same one
+
+
+class Outline:
+    """The letters of one shape, prepared."""
+
+    def __init__(self, page: str, written: str | None, tagging: Tagging, *, preheader: bool, picture: bool) -> None:
+        """Prepare from a page and perhaps a text with marks; raise CannotOutline, and RenderError for what is wrong with them."""
+        self._tagging = tagging
+        self._links: list[_Link] = []
+        self._known: dict[tuple[str, str | None], LinkTarget | None] = {}
+        inlined = html_part.inline_styles(page)
+        if Counter(MARK.findall(inlined)) != Counter(MARK.findall(page)):
+            raise CannotOutline
+        inlined = links.rewrite_tags(inlined, self._found)
+        if _LED_BY_VALUE.search(inlined):
+            raise CannotOutline  # a link that is left alone: what the text part says of it depends on where it leads
+        text = text_from_html(inlined) if written is None else links.rewrite_words(written, self._found_in_text)
+        if not text:
+            raise CannotOutline
+        whole = html_part.with_preheader(inlined, _PREVIEW if preheader else "")
+        whole = html_part.with_pixel(whole, _PICTURE) if picture else whole
+        self._page, self._text = _Part.cut(whole), _Part.cut(text)
+        self._derived = written is None
+
+    def filled(self, values: Sequence[str], given: Given, signed: Signed) -> tuple[str, str]:
+        """Return page and text of one letter; raise CannotOutline when one of its values does not fit in."""
+        targets: dict[str, LinkTarget] = {}
+        found = [self._target(link, values, targets) for link in self._links]
+        # Everything that can go wrong has: `signed` may be asked once for each letter only.
+        addresses = signed(list(targets.values())) if targets else {}
+        in_page, in_text = [], []
+        for url, tail in found:
+            address = addresses.get(url, url)
+            in_page.append(links.escaped(address))
+            in_text.append(address + tail)
+        page = self._page.pieces.copy()
+        for place, number in self._page.values:
+            page[place] = _as_text(values[number])
+        for place, number in self._page.attributes:
+            page[place] = links.escaped(values[number])
+        for place, number in self._page.comments:
+            page[place] = str(escape(values[number]))
+        for place, number in self._page.links:
+            page[place] = in_page[number]
+        for place in self._page.previews:
+            page[place] = html_part.escaped_preheader(given.preheader)
+        for place in self._page.pictures:
+            page[place] = html_escape(given.picture)
+        text = self._text.pieces.copy()
+        for place, number in (*self._text.values, *self._text.attributes):
+            text[place] = _as_words(values[number]) if self._derived else values[number]
+        for place, number in self._text.links:
+            text[place] = in_text[number]
+        return "".join(page), "".join(text)
+
+    # Preparing
+
+    def _found(self, url: str, label: str | None, named: bool) -> str | None:
+        if not MARKING.search(url):
+            links.refuse_broken(url)
+            target = links.tagged(url, self._tagging, label if named else None)
+            if target is None:
+                return None
+            if not links.is_counted(target, self._tagging):
+                return target
+            fixed = None if label and MARKING.search(label) else links.labelled(target, label)
+            return self._keep(_Link(_Written(url), None if label is None else _Written(label), named, False, fixed))
+        return self._keep(_Link(_Written(url), None if label is None else _Written(label), named, False))
+
+    def _found_in_text(self, word: str) -> str | None:
+        if MARKING.search(word):
+            return self._keep(_Link(_Written(word), None, False, True))
+        url, tail = links.without_sentence(word)
+        links.refuse_template_code(url)
+        target = links.tagged(url, self._tagging)
+        if target is None:
+            return None
+        if not links.is_counted(target, self._tagging):
+            return target + tail
+        return self._keep(_Link(_Written(url), None, False, False, links.labelled(target, None))) + tail
+
+    def _keep(self, link: _Link) -> str:
+        self._links.append(link)
+        return f"https://\ue004{len(self._links) - 1}\ue005"
+
+    # Filling
+
+    def _target(self, link: _Link, values: Sequence[str], targets: dict[str, LinkTarget]) -> tuple[str, str]:
+        """Return where a link of one letter leads, and what follows it in running text; note the target if it is counted."""
+        target, tail = link.target, ""
+        if target is None:
+            address = link.address.joined(values)
+            if link.in_text:
+                if not links.IN_TEXT.fullmatch(address):
+                    raise CannotOutline
+                address, tail = links.without_sentence(address)
+            label = None if link.label is None else " ".join(link.label.joined(values).split())
+            if address.startswith(self._ours):
+                if label == address:
+                    raise CannotOutline
+                return address, tail
+            key = (address, label)
+            if key not in self._known:
+                if len(self._known) >= _REMEMBERED:
+                    self._known.clear()
+                self._known[key] = self._counted(link, address, label)
+            target = self._known[key]
+            if target is None:
+                raise CannotOutline
+        targets.setdefault(target.url, target)
+        return target.url, tail
+
+    @property
+    def _ours(self) -> str:
+        return f"{self._tagging.public_url}/"
+
+    def _counted(self, link: _Link, address: str, label: str | None) -> LinkTarget | None:
+        links.refuse_broken(address)
+        url = links.tagged(address, self._tagging, label if link.named else None)
+        return None if url is None or not links.is_counted(url, self._tagging) else links.labelled(url, label)
+
+
+@dataclass
+class Shape:
+    """A page with marks, where values stand that styles or structure may depend on: each set of those has its own outline."""
+
+    page: str
+    pinned: tuple[int, ...]
+    outlines: dict[tuple[str, ...], Outline | None] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, page: str) -> Shape:
+        """Find out where a page's values stand; raise CannotOutline where that matters too much."""
+        pinned: list[int] = []
+        pieces: list[str] = []
+        end = 0
+        for token in _TOKEN.finditer(page):
+            pieces.append(_marked(page[end : token.start()], "T"))
+            end, whole = token.end(), token[0]
+            if whole.startswith("<!--"):
+                pieces.append(_marked(whole, "C"))
+                continue
+            if token["raw"]:
+                if token["raw"].lower() == "style" and _SELECTS_ATTRIBUTES.search(whole):
+                    raise CannotOutline
+                pieces.append(whole)
+                pinned += _numbers(whole)
+                continue
+            free = _FREE.sub(lambda found: _marked(found[0], "A"), whole)
+            pieces.append(free)
+            pinned += _numbers(free)
+        pieces.append(_marked(page[end:], "T"))
+        return cls(_whole("".join(pieces)), tuple(pinned))
+
+    def with_pinned(self, values: Sequence[str]) -> str:
+        """Return the page with the values that matter to it."""
+        return MARK.sub(lambda mark: mark[0] if mark[1] else str(escape(values[int(mark[2])])), self.page)
+
+
+def marked_text(text: str) -> str:
+    """Return a text part with its marks ready for an outline; raise CannotOutline where they are not whole."""
+    return _whole(_marked(text, "T"))
+
+
+def _whole(text: str) -> str:
+    """Return a text; raise CannotOutline unless each mark stands there once at most, in order, and nothing looks like one."""
+    numbers = [int(number) for _, number in MARK.findall(text)]
+    if any(second <= first for first, second in pairwise(numbers)) or MARKING.search(MARK.sub("", text)):
+        raise CannotOutline
+    return text
+
+
+def _marked(text: str, kind: str) -> str:
+    return MARK.sub(lambda mark: f"{mark[0][: -len(mark[2]) - 1]}{kind}{mark[2]}{mark[0][-1]}", text)
+
+
+def _numbers(text: str) -> list[int]:
+    """Return the marks that have no kind yet."""
+    return [int(number) for kind, number in MARK.findall(text) if not kind]
+
+
+def _as_text(value: str) -> str:
+    """Return a value as an HTML serializer writes text."""
+    return value.replace("&", "&amp;").replace("\xa0", "&nbsp;")
+
+
+def _as_words(value: str) -> str:
+    """Return a value as `text_from_html` writes it."""
+    return value.replace("\xa0", " ").replace("\u202f", " ")

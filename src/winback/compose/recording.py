@@ -1,0 +1,170 @@
+"""Rendering with marks in place of values: what is left is the same for many letters, and can be prepared once for all of them.
+
+A mark stands for a value that templates print. Values that could change more than their own place (empty ones, markup, odd
+white space, invisible characters) are never marked: they are printed as always, and are part of what is left.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from jinja2 import Environment, TemplateError, nodes
+from markupsafe import Markup
+
+#: Private-use characters begin and end a mark: a value's number stands between. The mark of a web address begins like one.
+MARK = re.compile("(?:\ue000|https://\ue002)([TAC]?)(\\d+)[\ue001\ue003]")
+MARKING = re.compile("[\ue000-\ue007]")
+
+_LETTER = "[^\\s<>\x00-\x1f\x7f-\x9f\u00ad\u034f\u200b\u200c\u2007\ufeff\ud800-\udfff\ue000-\uf8ff]"
+_PLAIN = re.compile(f"{_LETTER}+(?:[ \xa0\u202f]{_LETTER}+)*")
+_ADDRESS = re.compile(
+    "https?://[^\\s<>\"'“”„«»\x00-\x1f\x7f-\x9f\u00ad\u034f\u200b\u200c\u2007\ufeff\ud800-\udfff\ue000-\uf8ff]+"
+)
+
+#: How a value is printed.
+_AS_IT_IS, _MARKED, _PADDED, _LINKED = range(4)
+
+_MOST_VALUES = 4000  # of one letter
+_KNOWN = 50_000  # values whose kind is remembered
+
+
+class TooManyError(Exception):
+    """A letter prints more values than are worth the while."""
+
+
+class Recorder:
+    """Takes the place of Jinja's `finalize`: keeps the values that a template prints, and prints marks.
+
+    `constants` are values that hardly any letter does without; they are printed as they are.
+    """
+
+    def __init__(self, constants: Iterable[str]) -> None:
+        self._constants = frozenset(constants)
+        self._marks: Sequence[str] = [f"\ue000{number}\ue001" for number in range(_MOST_VALUES)]
+        self._links: Sequence[str] = [f"https://\ue002{number}\ue003" for number in range(_MOST_VALUES)]
+        self._safe_marks: Sequence[str] = [Markup(mark) for mark in self._marks]  # noqa: S704 - our own marks hold no markup
+        self._safe_links: Sequence[str] = [Markup(mark) for mark in self._links]  # noqa: S704
+        self._html_kinds: dict[str, int] = {}
+        self._text_kinds: dict[str, int] = {}
+        self.begin()
+        self.escaping(True)
+
+    def begin(self) -> None:
+        """Forget the last letter's values."""
+        self.values: list[str] = []
+
+    def escaping(self, html: bool) -> None:
+        """Mark for an HTML template next, or for one of plain text."""
+        self._kinds = self._html_kinds if html else self._text_kinds
+        self._mark, self._link = (self._safe_marks, self._safe_links) if html else (self._marks, self._links)
+
+    def print(self, value: Any) -> Any:
+        """Return what is printed for a value: mostly its mark."""
+        if type(value) is str:
+            text = value
+        elif hasattr(value, "__html__"):
+            return value  # what macros and blocks printed, with marks in it, and what was called safe
+        else:
+            text = str(value)
+        kind = self._kinds.get(text)
+        if kind is None:
+            kind = self._kind(text)
+        if kind == _AS_IT_IS:
+            return text
+        values = self.values
+        place = len(values)
+        if place >= _MOST_VALUES:
+            raise TooManyError
+        if kind == _MARKED:
+            values.append(text)
+            return self._mark[place]
+        if kind == _LINKED:
+            values.append(text)
+            return self._link[place]
+        core = text.strip(" \n")
+        values.append(core)
+        before, _, after = text.partition(core)
+        return before + self._mark[place] + after
+
+    def _kind(self, text: str) -> int:
+        if len(self._kinds) >= _KNOWN:
+            self._kinds.clear()
+        kind = self._kinds[text] = self._seen(text)
+        return kind
+
+    def _seen(self, text: str) -> int:
+        if text in self._constants:
+            return _AS_IT_IS
+        if _ADDRESS.fullmatch(text):
+            return _LINKED
+        core = text.strip(" \n")
+        if not _PLAIN.fullmatch(core):
+            return _AS_IT_IS
+        if self._kinds is self._text_kinds and ("//" in core or core.startswith("/")):
+            return _AS_IT_IS  # it may hold an address, or end one
+        return _MARKED if core == text else _PADDED
+
+
+#: Nodes that look at what was printed, or print without escaping.
+_LOOKING: tuple[type[nodes.Node], ...] = (
+    nodes.AssignBlock,
+    nodes.FilterBlock,
+    nodes.EvalContextModifier,
+    nodes.ScopedEvalContextModifier,
+)
+#: Functions that return values, and print nothing.
+_FUNCTIONS = frozenset(("range", "dict", "lipsum", "cycler", "joiner", "namespace"))
+#: What passes on what a macro or a block printed, and asks no more of it than whether there is anything.
+_PASSING = (nodes.Not, nodes.And, nodes.Or, nodes.CondExpr, nodes.Concat)
+
+
+def is_recordable(environment: Environment, name: str) -> bool:
+    """Say whether a template, and all that it uses, does nothing with printed text but print it, so that marks stay whole."""
+    waiting, known = [name], {name}
+    while waiting:
+        current = waiting.pop()
+        try:
+            assert environment.loader is not None  # noqa: S101 - ours has one
+            tree = environment.parse(environment.loader.get_source(environment, current)[0], current)
+        except (TemplateError, OSError, UnicodeDecodeError):
+            return False
+        if next(tree.find_all(_LOOKING), None) is not None or not _calls_only_print(tree):
+            return False
+        for reference in tree.find_all((nodes.Extends, nodes.Include, nodes.Import, nodes.FromImport)):
+            used = reference.template  # type: ignore[attr-defined]
+            if not isinstance(used, nodes.Const) or not isinstance(used.value, str):
+                return False
+            if used.value not in known:
+                known.add(used.value)
+                waiting.append(used.value)
+    return True
+
+
+def _calls_only_print(tree: nodes.Template) -> bool:
+    modules = {node.target for node in tree.find_all(nodes.Import)} | {"self"}
+
+    def prints(call: nodes.Call) -> bool:
+        if isinstance(call.node, nodes.Name):
+            return call.node.name not in _FUNCTIONS
+        root: Any = call.node
+        while isinstance(root, nodes.Getattr | nodes.Getitem):
+            root = root.node
+        return not isinstance(root, nodes.Name | nodes.Const | nodes.Filter) or (
+            isinstance(root, nodes.Name) and root.name in modules
+        )
+
+    def fine(node: nodes.Node, passed_on: bool) -> bool:
+        if isinstance(node, nodes.Call) and prints(node) and not passed_on:
+            return False
+        if isinstance(node, nodes.If):
+            return fine(node.test, True) and all(fine(child, False) for child in node.iter_child_nodes(exclude=("test",)))
+        if isinstance(node, nodes.CallBlock):
+            return fine(node.call, True) and all(fine(child, False) for child in node.iter_child_nodes(exclude=("call",)))
+        if isinstance(node, nodes.Filter) and node.name == "trim" and node.node is not None and not node.args:
+            return fine(node.node, passed_on)
+        onward = isinstance(node, nodes.Output) or (passed_on and isinstance(node, _PASSING))
+        return all(fine(child, onward) for child in node.iter_child_nodes())
+
+    return fine(tree, False)
