@@ -59,6 +59,9 @@ def dispatch(
     """
     result = DispatchResult()
     halted = _asked(stop)
+    if project.unclear:
+        result.complain(f"{project.unclear}; nothing is sent")
+        return result
     usable = _usable(engine, routes(project, gateways), result)
     if not usable or not _anything_due(engine, usable, clock()):
         return result

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
-from winback.compose import Composed
 from winback.dispatch.journal import Answer, Handover, Journal
 from winback.dispatch.outcomes import Answered
-from winback.dispatch.preparing import Preparer, Unrendered
+from winback.dispatch.preparing import Prepared, Preparer, Unrendered
 from winback.gateways.base import Outcome, Outgoing, Retry
 from winback.ledger import Claimed
 
@@ -53,16 +52,16 @@ class Feed:
             if self._ended():
                 return
             try:
-                composed, unrendered = self._preparer.prepare(self._claims[start : start + _AHEAD], self._now)
+                prepared, unrendered = self._preparer.prepare(self._claims[start : start + _AHEAD], self._now)
             except Exception as error:
                 self.error = error
                 return
             self.unrendered += unrendered
-            for claim, message in composed:
+            for each in prepared:
                 if self._ended():
                     return
-                self._handovers[claim.id] = _handover(self._gateway, message)
-                yield message.outgoing
+                self._handovers[each.claim.id] = _handover(self._gateway, each)
+                yield each.message.outgoing
 
     def hand_over(self, message_id: str) -> None:
         """Note, before the byte that matters, that a message leaves. Raise the error that keeps it from being noted."""
@@ -111,5 +110,6 @@ class Feed:
         return self.stopped or self.trouble is not None or self.error is not None
 
 
-def _handover(gateway: str, message: Composed) -> Handover:
-    return Handover(gateway, message.subject or None, message.segments.count if message.segments else None)
+def _handover(gateway: str, prepared: Prepared) -> Handover:
+    message = prepared.message
+    return Handover(gateway, message.subject or None, message.segments.count if message.segments else None, prepared.redirected)

@@ -9,7 +9,7 @@ and nothing is concluded from what the file does not say.
 ::
 
     {"winback": 1, "boot": "7d2c…"}                                       the first line
-    {"handed": "bd4a…", "gateway": "smtp", "subject": "Hello", "segments": null}
+    {"handed": "bd4a…", "gateway": "smtp", "subject": "Hello", "segments": null, "redirected": false}
     {"answered": "bd4a…", "at": "2026-11-24T10:00:00+00:00", "kind": "Accepted", "provider_id": "4bZ1", "reply": "250 ok"}
 """
 
@@ -43,6 +43,7 @@ class Handover:
     gateway: str
     subject: str | None = None
     segments: int | None = None
+    redirected: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,13 @@ class Journal:
 
     def hand_over(self, message_id: str, handover: Handover) -> None:
         """Write that a message is about to leave; return when that is kept."""
-        line = {"handed": message_id, "gateway": handover.gateway, "subject": handover.subject, "segments": handover.segments}
+        line = {
+            "handed": message_id,
+            "gateway": handover.gateway,
+            "subject": handover.subject,
+            "segments": handover.segments,
+            "redirected": handover.redirected,
+        }
         _write(self._descriptor, _line(line))
 
     def answer(self, message_id: str, answer: Answer) -> None:
@@ -163,12 +170,16 @@ def _read(path: Path) -> Evidence:
             if number == 0:
                 evidence.whole = entry["winback"] == _VERSION and bool(entry["boot"]) and entry["boot"] == _boot_id()
             elif "handed" in entry:
-                evidence.handed[entry["handed"]] = Handover(entry["gateway"], entry["subject"], entry["segments"])
+                evidence.handed[entry["handed"]] = _handover(entry)
             else:
                 evidence.answers[entry["answered"]] = Answer(_from_table(entry), datetime.fromisoformat(entry["at"]))
         except (ValueError, KeyError, TypeError):
             evidence.whole = False
     return evidence
+
+
+def _handover(entry: Mapping[str, Any]) -> Handover:
+    return Handover(**{each.name: entry[each.name] for each in fields(Handover)})
 
 
 def _as_table(outcome: Outcome) -> dict[str, Any]:

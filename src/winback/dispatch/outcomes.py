@@ -79,7 +79,7 @@ def record(
         if move.message_id not in moved and move.target is MessageState.SENT
     ]
     ledger.apply(connection, accepted_late, now=now, worker=worker)
-    bounced = [each for each in answered if each.claim.id in moved and _is_hard_bounce(each.answer.outcome)]
+    bounced = [each for each in answered if each.claim.id in moved and _is_hard_bounce(each)]
     if bounced:
         _suppress(connection, project, bounced, now)
         plan_fallbacks(connection, project, [each.claim.id for each in bounced], now=now, worker=worker)
@@ -131,7 +131,7 @@ def _move(answered: Answered, limit: int) -> Move:
     claim, outcome = answered.claim, answered.answer.outcome
     reason = "" if isinstance(outcome, Accepted) else impersonal(outcome.reason)
     tried = claim.attempts + 1
-    kept = {"gateway": answered.handover.gateway, "attempts": tried}
+    kept = {"gateway": answered.handover.gateway, "attempts": tried, "redirected": answered.handover.redirected}
     source = MessageState.SENDING
     match outcome:
         case Accepted():
@@ -158,8 +158,10 @@ def _move(answered: Answered, limit: int) -> Move:
             return Move(claim.id, source, MessageState.UNCERTAIN, reason, outcome.reply or None, kept)
 
 
-def _is_hard_bounce(outcome: Outcome) -> bool:
-    return isinstance(outcome, Refused) and outcome.hard_bounce
+def _is_hard_bounce(answered: Answered) -> bool:
+    """Say whether the customer's address does not exist; one that the message was redirected to is not theirs."""
+    outcome = answered.answer.outcome
+    return isinstance(outcome, Refused) and outcome.hard_bounce and not answered.handover.redirected
 
 
 def _suppress(connection: Connection, project: Project, bounced: Sequence[Answered], now: datetime) -> None:

@@ -98,7 +98,7 @@ def _record(engine: Engine, project: Project, holder: str, found: Sequence[_Foun
     if not found:
         return
     answered = [
-        Answered(item.claim, item.handover or Handover(_gateway_name(project, item.claim)), item.answer)
+        Answered(item.claim, item.handover or _unnoted(project, item.claim), item.answer)
         for item in found
         if item.answer is not None
     ]
@@ -112,6 +112,13 @@ def _record(engine: Engine, project: Project, holder: str, found: Sequence[_Foun
     result.failed += counts.failed
     result.uncertain += counts.uncertain
     result.given_back += counts.given_back + len(left)
+
+
+def _unnoted(project: Project, claim: Claimed) -> Handover:
+    """Return how a message went of which no journal says so; in doubt not to its customer."""
+    staging = project.staging
+    redirected = staging is not None and staging.redirect(Channel(claim.channel)) is not None
+    return Handover(_gateway_name(project, claim), redirected=redirected)
 
 
 def _gateway_name(project: Project, claim: Claimed) -> str:

@@ -17,6 +17,7 @@ from winback.audience import AudienceContext, compile_condition
 from winback.policy.caps import within_caps
 from winback.policy.quiet_hours import awake
 from winback.project import Campaign, Project, Step
+from winback.project.staging import AllowList
 from winback.store import Channel, Purpose, UtcDateTime, enrollments, plus_seconds, suppressions
 
 #: Yearly dates come at least this far apart, whatever 29 February does.
@@ -39,6 +40,7 @@ class RuleName(StrEnum):
     SUPPRESSED = "suppressed"  # the address bounced, complained or was put on the list
     NO_CONSENT = "no_consent"  # no consent for this channel and purpose
     NO_ADDRESS = "no_address"  # no address on this channel
+    NOT_ALLOWED = "not_allowed"  # the shop is tried out, and this address is not among those it may write to
     EXIT = "exit"  # the campaign's exit condition is met
     COOLDOWN = "cooldown"  # was in this campaign too recently
     ONLY_IF = "only_if"  # the step's own condition is not met
@@ -116,6 +118,21 @@ def _reachable(ask: Ask) -> ColumnElement[bool]:
     return (ask.customer.c.email if ask.channel is Channel.EMAIL else ask.customer.c.phone).is_not(None)
 
 
+def _allowed(ask: Ask) -> ColumnElement[bool] | None:
+    staging = ask.project.staging
+    if staging is None or staging.redirect(ask.channel) is not None:
+        return None
+    address = ask.customer.c.email if ask.channel is Channel.EMAIL else ask.customer.c.phone
+    return and_(*(_on(each, ask.channel, address) for each in staging.lists)) if staging.lists else false()
+
+
+def _on(allowed: AllowList, channel: Channel, address: ColumnElement[str | None]) -> ColumnElement[bool]:
+    if channel is Channel.SMS:
+        return address.in_(sorted(allowed.phones))
+    at_domain = (address.endswith(f"@{domain}", autoescape=True) for domain in sorted(allowed.domains))
+    return or_(address.in_(sorted(allowed.emails)), *at_domain)
+
+
 def _not_exited(ask: Ask) -> ColumnElement[bool] | None:
     if ask.campaign.exit.when is None or ask.enrollment is None:
         return None
@@ -172,6 +189,7 @@ RULES: tuple[Rule, ...] = (
     Rule(RuleName.SUPPRESSED, "the address bounced, complained or is blocked", _ALWAYS, _not_suppressed),
     Rule(RuleName.NO_CONSENT, "did not consent to this channel and purpose", _ALWAYS, _consented),
     Rule(RuleName.NO_ADDRESS, "has no address on this channel", _ALWAYS, _reachable),
+    Rule(RuleName.NOT_ALLOWED, "is not among those whom this shop may write to while it is tried out", _ALWAYS, _allowed),
     Rule(RuleName.EXIT, "the campaign's exit condition is met", _ENROLLED, _not_exited),
     Rule(RuleName.COOLDOWN, "was in this campaign too recently", frozenset({Stage.ENROLL}), _cooled_down),
     Rule(RuleName.ONLY_IF, "did not need this step (its only_if)", _ENROLLED, _only_if),

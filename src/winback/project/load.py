@@ -20,6 +20,7 @@ from winback.project.project import SECRET_VARIABLE, SHORTEST_SECRET, Project
 from winback.project.references import Loaded, check_references
 from winback.project.salvage import salvage
 from winback.project.settings import Settings
+from winback.project.staging import STAGING_VARIABLE, Staging, read_variable
 from winback.project.toml import TomlFile, read_toml
 from winback.secrets import Secret, bind
 
@@ -65,7 +66,7 @@ def inspect_project(root: Path, *, environ: Mapping[str, str] | None = None) -> 
         raise InputError(f"{root} is not a shop: it has no {CONFIG}", "make a shop: winback init DIR")
     reader = _Reader(root, os.environ if environ is None else environ)
     loaded = reader.read()
-    secret = reader.secret()
+    secret, trial = reader.secret(), reader.trial()
     reader.problems += _not_yet_told(check_references(loaded), reader.problems)
     ordered = sorted(loaded.campaigns.values(), key=lambda campaign: (campaign.priority, campaign.name))
     project = Project(
@@ -75,6 +76,7 @@ def inspect_project(root: Path, *, environ: Mapping[str, str] | None = None) -> 
         scores=loaded.scores,
         segments=loaded.segments,
         own_secret=secret,
+        trial=trial,
     )
     return project, sorted(set(reader.problems))
 
@@ -124,6 +126,18 @@ class _Reader:
                 Problem(Path(SECRET_VARIABLE), 0, "", "the secret is too short", f"give it at least {SHORTEST_SECRET} characters")
             )
         return Secret(given)
+
+    def trial(self) -> Staging | None:
+        """Return to whom messages go by the environment, None where it says nothing."""
+        given = self.environ.get(STAGING_VARIABLE)
+        if given is None:
+            return None
+        try:
+            return read_variable(given)
+        except ValueError as error:
+            message, _, remedy = str(error).partition("; ")
+            self.problems.append(Problem(Path(STAGING_VARIABLE), 0, "", message, remedy))
+            return Staging()  # nobody
 
     def _settings(self, file: TomlFile) -> Settings | None:
         tables = bind(file.tables, root=self.root, environ=self.environ)

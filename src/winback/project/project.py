@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from winback.errors import InputError
 from winback.project.campaign import Campaign
 from winback.project.settings import Settings
+from winback.project.staging import Staging, combine
 from winback.secrets import Secret
 
 if TYPE_CHECKING:
@@ -41,7 +42,14 @@ class Project:
     scores: Mapping[str, ScoreModel] = field(default_factory=dict)
     segments: Mapping[str, Segment] = field(default_factory=dict)
     own_secret: Secret | None = None  # from the environment; else the file var/secret.key
+    trial: Staging | None = None  # from the environment, besides what config.toml says
+    unclear: str = ""  # why nobody knows to whom messages may go at present: then they go to nobody
     kept_templates: Path | None = None  # a copy to render from, where the templates may change meanwhile
+
+    @property
+    def staging(self) -> Staging | None:
+        """Return to whom messages go while the shop is tried out; None when they go to the customers."""
+        return combine(self.settings.deliver.staging, self.trial)
 
     @property
     def templates(self) -> Path:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from winback.filemodel import FileModel, Name, PositiveDuration, Text, refused
 from winback.project.signing import DkimKeys, DkimSettings
+from winback.project.staging import Allowed, Staging, phone_with_country
 from winback.project.values import Cap, Caps, Color, QuietHours, QuietSpan
 from winback.secrets import Secret
 from winback.store import Channel
@@ -183,14 +184,35 @@ class WebSettings(FileModel):
 
 
 class DeliverSettings(FileModel):
-    """Which gateway carries which channel."""
+    """Which gateway carries which channel, and to whom while a shop is tried out."""
 
     email: Name = Field("outbox", description="Name of the gateway for e-mail: a table of [gateways].", examples=["smtp"])
     sms: Name = Field("outbox", description="Name of the gateway for SMS: a table of [gateways].", examples=["outbox"])
+    allow: Allowed = Field(
+        None,
+        description="Write to nobody but these: addresses, everybody at a domain, phone numbers.",
+        examples=[["@halfnote.example", "anna@example.com", "+4915112345678"]],
+    )
+    redirect_email: Annotated[str, AfterValidator(_email)] | None = Field(
+        None, description="Who gets the letters instead of the customers.", examples=["anna@halfnote.example"]
+    )
+    redirect_sms: Annotated[str, AfterValidator(phone_with_country)] | None = Field(
+        None, description="Who gets the text messages instead of the customers.", examples=["+4915112345678"]
+    )
 
     def for_channel(self, channel: Channel) -> str:
         """Return the gateway's name for a channel."""
         return self.email if channel is Channel.EMAIL else self.sms
+
+    @property
+    def staging(self) -> Staging | None:
+        """Return to whom messages go while the shop is tried out; None when they go to the customers.
+
+        One of these keys is enough for all of it: what it says nothing of goes to nobody.
+        """
+        if self.allow is None and self.redirect_email is None and self.redirect_sms is None:
+            return None
+        return Staging(() if self.allow is None else (self.allow,), self.redirect_email, self.redirect_sms)
 
 
 class LimitSettings(FileModel):

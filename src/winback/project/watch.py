@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from winback.errors import Problem, ProjectError
-from winback.project.load import load_project
+from winback.project.load import CONFIG, inspect_project, load_project
 from winback.project.project import Project
 
 #: How often the files are looked at, in seconds; a page asks for the project several times.
@@ -72,10 +72,12 @@ class ShopFiles:
             try:
                 project = self._read()
                 self.problems = tuple(self._checked(project))
-                if not self.problems:
-                    self._project = project
             except ProjectError as error:
                 self.problems = error.problems
+                project, _ = inspect_project(self._root)
+            if self.problems:
+                project = replace(self._project, unclear=_unclear(self._project, project, self.problems))
+            self._project = project
             self._seen = found
         self._looked = time.monotonic()
 
@@ -87,6 +89,18 @@ class ShopFiles:
 
     def _checked(self, project: Project) -> list[Problem]:
         return sorted({_shown(problem, project) for check in self._checks for problem in check(project)})
+
+
+def _unclear(used: Project, newest: Project, problems: Sequence[Problem]) -> str:
+    """Say why the last good files must not be sent by: they may write to people whom the newest ones keep out."""
+    of_config = [problem for problem in problems if problem.file == Path(CONFIG)]
+    for problem in of_config:
+        if problem.key.partition(".")[0] == "deliver":
+            return f"to whom messages may go is not clear: {problem}"
+    readable = all(problem.key for problem in of_config)
+    if readable and newest.staging != used.staging:
+        return "config.toml says anew to whom messages may go, and is not in use because the files have problems"
+    return ""
 
 
 def _shown(problem: Problem, project: Project) -> Problem:

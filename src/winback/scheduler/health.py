@@ -114,6 +114,14 @@ def _installation(look: _Look) -> Iterator[HealthItem]:
         yield HealthItem("installation", True, "this folder sends, and copies of it do not")
 
 
+def _staging(look: _Look) -> Iterator[HealthItem]:
+    if look.project.unclear:
+        remedy = "correct [deliver] in config.toml: winback check"
+        yield HealthItem("staging", False, f"{look.project.unclear}; nothing is sent until then", remedy)
+    elif look.project.staging is not None:
+        yield HealthItem("staging", True, f"the shop is tried out: {look.project.staging}")
+
+
 def _scheduler(look: _Look) -> Iterator[HealthItem]:
     last = look.connection.execute(select(passes).order_by(passes.c.id.desc()).limit(1)).one_or_none()
     lease = leases.look_up(look.connection, leases.PLANNING)
@@ -345,6 +353,7 @@ def _count(count: int, noun: str) -> str:
 #: What is looked at, in the order in which it is told.
 CHECKS: tuple[Callable[[_Look], Iterator[HealthItem]], ...] = (
     _installation,
+    _staging,
     _scheduler,
     _last_errors,
     _campaigns,

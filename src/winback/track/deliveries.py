@@ -178,7 +178,9 @@ def _settle(desk: Desk, reports: Sequence[_Report]) -> None:
         if target is not None:
             chains.setdefault(message.id, []).append(_move(report, source, target))
             states[message.id] = target
-            if target is MessageState.BOUNCED and report.hard_bounce:
+            if message.redirected:
+                pass  # it tells of the address that got the message instead
+            elif target is MessageState.BOUNCED and report.hard_bounce:
                 fell_back.append(message.id)
             elif target is MessageState.BOUNCED and report.reason == BounceReason.SOFT:
                 soft.append(message)
@@ -213,6 +215,8 @@ def _move(report: _Report, source: MessageState, target: MessageState) -> Move:
 def _block(desk: Desk, report: _Report) -> None:
     """Let nobody write to the address any more; a complaint is a no as well, which holds for the person's next address too."""
     message = report.message
+    if message is not None and message.redirected:
+        return  # neither the address nor the opinion is the customer's
     address = desk.address(report.recipient) or _address_of(message)
     complained = report.kind == "complained"
     if address is not None:

@@ -50,7 +50,7 @@ def take(desk: Desk, events: Sequence[ReceiptEvent]) -> Counter[str]:
 def _people(desk: Desk, event: ReceiptEvent, message: Row[Any] | None) -> tuple[tuple[Channel, int], ...]:
     address = desk.address(event.recipient)
     found = [] if address is None else [(address[0], customer_id) for customer_id in desk.people(address)]
-    if message is not None:
+    if message is not None and not message.redirected:
         found.append((Channel(message.channel), message.customer_id))
     return tuple(dict.fromkeys(found))
 

@@ -38,7 +38,12 @@ def _row_of_bounces(
     begin = _last_sign(connection, customer_id, channel, address_hash)
     rows = connection.execute(
         select(messages.c.state, messages.c.reason, messages.c.sent_at)
-        .where(messages.c.customer_id == customer_id, messages.c.channel == channel.value, messages.c.sent_at.is_not(None))
+        .where(
+            messages.c.customer_id == customer_id,
+            messages.c.channel == channel.value,
+            messages.c.sent_at.is_not(None),
+            messages.c.redirected.is_(False),
+        )
         .order_by(messages.c.sent_at.desc(), messages.c.id.desc())
         .limit(_NEWEST)
     ).all()

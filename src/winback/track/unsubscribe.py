@@ -53,9 +53,10 @@ def unsubscribe(connection: Connection, message_id: str, now: datetime, source: 
 
     Doing it twice is doing it once. A message of purpose marketing withdraws marketing only, so service messages (about an order
     of the customer's) still go; policy asks for consent again at every dispatch, so a message already planned does not go.
+    A message that somebody else got, in a shop that is tried out, changes nothing: the no is not the customer's.
     """
     row = _find(connection, message_id, lock=True)
-    if row is None:
+    if row is None or row.redirected:
         return False
     about = _about(row)
     changed = withdraw(connection, about.customer_id, about.channel, about.purpose, now, source)
@@ -82,7 +83,7 @@ def resubscribe(connection: Connection, message_id: str, now: datetime, source: 
     stays so.
     """
     row = _find(connection, message_id, lock=True)
-    if row is None or row.erased_at is not None:
+    if row is None or row.erased_at is not None or row.redirected:
         return False
     about = _about(row)
     if about.granted is not False:
@@ -99,6 +100,7 @@ def _find(connection: Connection, message_id: str, *, lock: bool = False) -> Row
             messages.c.step,
             messages.c.channel,
             messages.c.purpose,
+            messages.c.redirected,
             customers.c.id.label("customer_id"),
             customers.c.locale,
             customers.c.erased_at,

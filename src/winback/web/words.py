@@ -139,6 +139,7 @@ _RULES = {
     "no_address": "Has an address",
     "suppressed": "The address is not blocked",
     "no_consent": "Consented",
+    "not_allowed": "Among those whom a shop on trial may write to",
     "exit": "The exit is not reached",
     "cooldown": "Rested since the last time",
     "only_if": "Meets the step’s only_if",
