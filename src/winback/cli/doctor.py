@@ -72,9 +72,9 @@ def _shop(shop: Path | None, output: Output) -> None:
 
 
 def _smtp(gateway: str | None, conversation: bool, dns: str | None, shop: Path | None, output: Output) -> None:
-    from winback.scheduler.deliverability import examine_smtp
+    from winback.scheduler.deliverability import Names, examine_smtp
 
-    found = examine_smtp(load_shop(shop), gateway, dns=dns)
+    found = examine_smtp(load_shop(shop), Names(dns), gateway)
     if output is Output.JSON:
         show_json(_as_json(found, conversation))
     elif output is Output.CSV:

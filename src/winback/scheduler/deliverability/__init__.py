@@ -6,5 +6,6 @@
 
 from winback.scheduler.deliverability.examine import Examination, examine_smtp
 from winback.scheduler.deliverability.finding import Finding
+from winback.scheduler.deliverability.names import Names
 
-__all__ = ["Examination", "Finding", "examine_smtp"]
+__all__ = ["Examination", "Finding", "Names", "examine_smtp"]

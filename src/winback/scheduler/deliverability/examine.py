@@ -36,8 +36,8 @@ class Examination:
         return all(finding.ok is not False for finding in self.findings)
 
 
-def examine_smtp(project: Project, gateway: str | None = None, *, dns: str | None = None) -> Examination:
-    """Try a gateway's line without sending, and look up what receivers look up, by this machine's DNS or the server `dns`.
+def examine_smtp(project: Project, names: Names, gateway: str | None = None) -> Examination:
+    """Try a gateway's line without sending, and look up what receivers look up.
 
     Without a name it is the gateway that carries e-mail, or the only one of its kind. Raise InputError when there is no such
     gateway, GatewayError when it cannot be set up.
@@ -45,7 +45,6 @@ def examine_smtp(project: Project, gateway: str | None = None, *, dns: str | Non
     name = _choose(project, gateway)
     chosen = cast(SmtpGateway, configure(name, project.settings.gateways[name], root=project.root))
     options = chosen.options
-    names = Names(dns)
     line = chosen.test_connection()
     sender = _domain(project.settings.shop.email_from)
     envelope = _domain(options.envelope_from or project.settings.shop.email_from)

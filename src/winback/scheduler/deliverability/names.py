@@ -16,7 +16,7 @@ from winback.errors import InputError
 Address = IPv4Address | IPv6Address
 
 #: Seconds for one question, with its repetitions.
-_PATIENCE = 4.0
+_PATIENCE = 3.0
 
 _PORT = 53
 
