@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 
 import typer
@@ -54,8 +55,22 @@ def root(
 
 
 def main() -> None:
-    """Run the command line; errors of ours become one clear text and an exit code."""
+    """Run the command line; errors of ours, and of the database, become one clear text and an exit code."""
     try:
         app()
     except WinbackError as error:
         fail(error)
+    except Exception as error:
+        failed = _of_database(error)
+        if failed is None:
+            raise
+        fail(failed)
+
+
+def _of_database(error: Exception) -> WinbackError | None:
+    """Return what a database's error says. As it stands it would quote the statement, and rows with it."""
+    if "sqlalchemy" not in sys.modules:  # not imported for this: most commands' help needs none
+        return None
+    from winback.store.refusals import failed
+
+    return failed(error)

@@ -143,20 +143,10 @@ def as_json(value: Any) -> str:
 
 
 def _show_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], title: str | None) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from winback.cli.tables import Strip, print_table
 
-    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        grid.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text(column.format(row.get(column.key))) for column in columns))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=160)  # a pipe has no width; do not fold what another program reads
-    console.print(grid)
+    strips = [Strip(column.title, [column.format(row.get(column.key)) for row in rows], right=column.right) for column in columns]
+    print_table(strips, title=title)
 
 
 def _plain(value: Any) -> Any:

@@ -338,7 +338,7 @@ def _campaign_columns(zone: ZoneInfo) -> list[Column]:
         Column("campaign", "campaign"),
         Column("occasion", "for"),
         Column("state", "state"),
-        Column("exit_reason", "left because"),
+        Column("exit_reason", "left because", format=_why),
         Column("held_out", "held out", format=lambda value: "yes" if value else ""),
         Column("step", "next step"),
         Column("due_at", "due", format=when),
@@ -355,10 +355,20 @@ def _message_columns(zone: ZoneInfo) -> list[Column]:
         Column("campaign", "campaign"),
         Column("step", "step"),
         Column("channel", "channel"),
-        Column("state", "state"),
-        Column("reason", "why"),
+        Column("state", "state", format=_state),
+        Column("reason", "why", format=_why),
         Column("subject", "subject"),
     ]
+
+
+def _state(value: str) -> str:
+    return value.replace("_", " ")
+
+
+def _why(reason: str | None) -> str:
+    from winback.scheduler.standing import reason_text
+
+    return reason_text(reason) if reason else ""
 
 
 def _flat(found: dict[str, Any]) -> Iterator[tuple[str, Any]]:

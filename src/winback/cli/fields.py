@@ -22,7 +22,9 @@ def fields(output: OutputOption = Output.TABLE) -> None:
     """
     from winback.audience import catalogue
 
-    show([asdict(entry) for entry in catalogue()], _COLUMNS, output)
+    # A function shows its brackets; the table has little room.
+    columns = [column for column in _COLUMNS if column.key != "kind"] if output is Output.TABLE else _COLUMNS
+    show([asdict(entry) for entry in catalogue()], columns, output)
 
 
 _COLUMNS = [

@@ -15,7 +15,7 @@ from winback.cli.base import AtOption, Column, Output, OutputOption, ShopOption,
 from winback.errors import InputError
 
 if TYPE_CHECKING:
-    from winback.plan import Explanation, Preview, Send
+    from winback.plan import DayVolume, Explanation, Preview, Send
 
 CampaignArgument = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Name of the campaign: its file without .toml.")]
 
@@ -50,19 +50,22 @@ def preview(
 
     opened = open_shop(shop)
     now = moment(at, opened.project)
+    said = []
     with previewing(opened.engine, opened.project, campaign, now) as seen:
-        sends = seen.sends(limit, customer=customer)
-        if output is Output.TABLE:
-            _show_preview(seen, sends)
-        elif output is Output.CSV:
-            show([_send_row(send) for send in sends], _SEND_COLUMNS, output)
-        else:
-            show_json(_preview_json(seen, sends))
+        sends, volume = seen.sends(limit, customer=customer), seen.volume()
         if people is not None:
-            count = _write_people(people, seen)
-            say(f"{count} people in {people}")
+            said.append(f"{_write_people(people, seen)} people in {people}")
         if html is not None:
-            _write_html(html, seen, customer)
+            said.append(_write_html(html, seen, customer))
+    # Printed when the transaction is over: whoever reads it page by page would hold up the daemon.
+    if output is Output.TABLE:
+        _show_preview(seen, sends, volume)
+    elif output is Output.CSV:
+        show([_send_row(send) for send in sends], _SEND_COLUMNS, output)
+    else:
+        show_json(_preview_json(seen, sends, volume))
+    for line in said:
+        say(line)
     if seen.outcome.error:
         say(f"winback: the campaign cannot be planned: {seen.outcome.error}")
         raise SystemExit(1)
@@ -90,11 +93,12 @@ def explain(
     if output is Output.JSON:
         show_json({**asdict(answer), "first_failure": answer.first_failure and answer.first_failure.rule})
         return
-    rows = [{**asdict(check), "values": _words(check.values)} for check in answer.checks]
+    zone = ZoneInfo(opened.project.settings.shop.zone)
+    rows = [{**asdict(check), "values": _words(check.values, zone)} for check in answer.checks]
     if output is Output.CSV:
         show(rows, _CHECK_COLUMNS, output)
         return
-    _show_explanation(answer, rows, ZoneInfo(opened.project.settings.shop.zone))
+    _show_explanation(answer, rows, zone)
 
 
 _SEND_COLUMNS = [
@@ -110,13 +114,13 @@ _SEND_COLUMNS = [
 
 _CHECK_COLUMNS = [
     Column("rule", "rule"),
-    Column("passed", "", format=lambda passed: "yes" if passed else "NO"),
+    Column("passed", "", format=lambda passed: "ok" if passed else "NO"),
     Column("values", "looked at"),
-    Column("reason", "a no means"),
+    Column("reason", "why not"),
 ]
 
 
-def _show_preview(seen: Preview, sends: list[Send]) -> None:
+def _show_preview(seen: Preview, sends: list[Send], days: list[DayVolume]) -> None:
     campaign, outcome = seen.campaign, seen.outcome
     zone = ZoneInfo(seen.project.settings.shop.zone)
     typer.echo(f"{campaign.name}: {campaign.title}, as of {_local(seen.now, zone)}")
@@ -129,7 +133,7 @@ def _show_preview(seen: Preview, sends: list[Send]) -> None:
         [Column("what", "people"), Column("count", "", right=True), Column("why", "")],
         Output.TABLE,
     )
-    volume = [{"on": day.on, "step": day.step, "channel": day.channel, "count": day.count} for day in seen.volume()]
+    volume = [{"on": day.on, "step": day.step, "channel": day.channel, "count": day.count} for day in days]
     if volume:
         columns = [
             Column("on", "local date"),
@@ -170,7 +174,7 @@ def _funnel_rows(seen: Preview) -> Iterable[dict[str, Any]]:
         yield {"what": f"step {step.step}: messages", "count": step.planned}
 
 
-def _preview_json(seen: Preview, sends: list[Send]) -> dict[str, Any]:
+def _preview_json(seen: Preview, sends: list[Send], volume: list[DayVolume]) -> dict[str, Any]:
     outcome = seen.outcome
     return {
         "campaign": seen.campaign.name,
@@ -182,7 +186,7 @@ def _preview_json(seen: Preview, sends: list[Send]) -> dict[str, Any]:
         "turned_away": outcome.turned_away,
         "enrolled": outcome.enrolled,
         "steps": [asdict(step) for step in outcome.steps],
-        "volume": [asdict(day) for day in seen.volume()],
+        "volume": [asdict(day) for day in volume],
         "sends": [{**asdict(send), "local": _local(send.due_at, ZoneInfo(send.zone))} for send in sends],
     }
 
@@ -208,8 +212,8 @@ def _write_people(file: Path, seen: Preview) -> int:
     return count
 
 
-def _write_html(file: Path, seen: Preview, customer: str | None) -> None:
-    """Render the first message into a file, its links as they were written: nothing in it acts on anybody."""
+def _write_html(file: Path, seen: Preview, customer: str | None) -> str:
+    """Render the first message into a file, its links as they were written: nothing in it acts on anybody; say which it is."""
     from dataclasses import replace
 
     from winback.compose import Composer
@@ -231,7 +235,7 @@ def _write_html(file: Path, seen: Preview, customer: str | None) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(composed.html or _as_page(composed.text), encoding="utf-8")
     about = f", {composed.subject!r}" if composed.subject else ""
-    say(f"{send.step} for {send.customer} by {send.channel}{about}: {file}")
+    return f"{send.step} for {send.customer} by {send.channel}{about}: {file}"
 
 
 #: The holdout gets nothing; among so many messages there is one that goes.
@@ -246,6 +250,8 @@ def _as_page(text: str) -> str:
 
 
 def _show_explanation(answer: Explanation, rows: list[dict[str, Any]], zone: ZoneInfo) -> None:
+    from winback.scheduler.standing import reason_text
+
     failure = answer.first_failure
     running = next((note for note in answer.enrollments if note.state == "active"), None)
     if failure is None:
@@ -257,25 +263,27 @@ def _show_explanation(answer: Explanation, rows: list[dict[str, Any]], zone: Zon
     else:
         verdict = f"gets nothing: {failure.reason}"
     typer.echo(f"{answer.customer} and {answer.campaign}, as of {_local(answer.at, zone)}: {verdict}")
-    show(rows, _CHECK_COLUMNS, Output.TABLE)
+    # The reason of a rule that is met would read as if it were not.
+    show([{**row, "reason": "" if row["passed"] else row["reason"]} for row in rows], _CHECK_COLUMNS, Output.TABLE)
     for note in answer.enrollments:
-        ended = f" ({note.exit_reason})" if note.exit_reason else ""
+        ended = f" ({reason_text(note.exit_reason)})" if note.exit_reason else ""
         typer.echo(f"In it since {_local(note.enrolled_at, zone)} for {note.occasion}: {note.state}{ended}")
         for step in note.steps:
             when = _local(step.sent_at or step.due_at, zone)
-            typer.echo(f"  {step.step}: {step.state}{f' ({step.reason})' if step.reason else ''}, {step.channel}, {when}")
+            state = step.state.replace("_", " ") + (f" ({reason_text(step.reason)})" if step.reason else "")
+            typer.echo(f"  {step.step}: {state}, {step.channel}, {when}")
         if note.next_step and note.due_at:
-            waiting = f", put off: {note.waiting}" if note.waiting else ""
+            waiting = f", put off: {reason_text(note.waiting)}" if note.waiting else ""
             typer.echo(f"  next: {note.next_step} at {_local(note.due_at, zone)}{waiting}")
 
 
-def _words(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name}: {_word(value)}" for name, value in values.items() if value is not None)
+def _words(values: dict[str, Any], zone: ZoneInfo) -> str:
+    return ", ".join(f"{name}: {_word(value, zone)}" for name, value in values.items() if value is not None)
 
 
-def _word(value: Any) -> str:
+def _word(value: Any, zone: ZoneInfo) -> str:
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d}"
+        return f"{value.astimezone(zone):%Y-%m-%d %H:%M}"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)

@@ -17,6 +17,8 @@ _REMEDIES = (
     ("readonly", "let this user write to the file and to its folder"),
     ("read-only", "let this user write to it"),
     ("unable to open", "let this user write to its folder, or name another file in database.url"),
+    ("no such table", "a part of it is missing: put it back from a backup"),
+    ("no such column", "a part of it is missing: put it back from a backup"),
     ("locked", "another program holds it; close that one, or wait and try again"),
     ("full", "make room on the disk"),
     ("disk", "look at the disk: it may be full or broken"),
@@ -37,6 +39,17 @@ def answering(engine: Engine) -> Iterator[None]:
         if _is_ours(error):
             raise
         raise StoreError(f"{database_name(engine)} cannot be used: {_reason(error)}", _remedy(error)) from error
+
+
+def failed(error: Exception) -> StoreError | None:
+    """Return what to say of an error that a statement met in the middle of a command; None when it is not the database's."""
+    if not isinstance(error, DBAPIError):
+        return None
+    if _is_ours(error):
+        return StoreError(
+            f"the database failed: {_reason(error)}", "winback doctor looks closer; if it finds nothing, report this"
+        )
+    return StoreError(f"the database failed: {_reason(error)}", _remedy(error))
 
 
 def _is_ours(error: DBAPIError) -> bool:
