@@ -17,7 +17,7 @@ from winback.compose.dkim_keys import private_pem
 from winback.errors import InputError
 from winback.project import Project, load_project
 from winback.scheduler.deliverability import hosts
-from winback.scheduler.deliverability.dkim import dkim
+from winback.scheduler.deliverability.dkim import dkim, rewritten
 from winback.scheduler.deliverability.dmarc import dmarc
 from winback.scheduler.deliverability.finding import Finding
 from winback.scheduler.deliverability.names import Address, Names, Silent, organisation
@@ -200,6 +200,13 @@ def test_a_short_key_counts_with_a_remark(tmp_path: Path) -> None:
     assert found.ok is True
     assert "1024 bits" in found.message
     assert "2048 bits" in found.remedy
+
+
+def test_a_relay_that_changes_letters_after_they_were_signed() -> None:
+    found = rewritten("email-smtp.eu-west-1.amazonaws.com")
+    assert found is not None
+    assert (found.ok, "Easy DKIM" in found.remedy) == (False, True)
+    assert rewritten("smtp.relay.example") is None
 
 
 # DMARC

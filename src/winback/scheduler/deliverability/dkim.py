@@ -7,7 +7,7 @@ from winback.errors import SigningError
 from winback.project import Project
 from winback.project.signing import DkimSettings
 from winback.scheduler.deliverability.finding import Finding
-from winback.scheduler.deliverability.names import Names
+from winback.scheduler.deliverability.names import Names, organisation
 
 
 def dkim(names: Names, project: Project, table: DkimSettings) -> Finding:
@@ -29,6 +29,18 @@ def dkim(names: Names, project: Project, table: DkimSettings) -> Finding:
         return Finding("DKIM", False, f"{key.name} {trouble}", publish)
     remedy = "" if key.algorithm != "rsa" or key.bits >= RECOMMENDED else f"make one of {RECOMMENDED} bits: winback dkim SELECTOR"
     return Finding("DKIM", True, f"{key.name} has the key that signs our letters ({key.algorithm}, {key.bits} bits)", remedy)
+
+
+def rewritten(host: str) -> Finding | None:
+    """Return what is to be said where the mail server changes letters after they were signed.
+
+    https://docs.aws.amazon.com/ses/latest/dg/send-email-authentication-dkim-manual.html: "Don't sign the following fields:
+    Message-ID, Date, Return-Path, Bounces-To."
+    """
+    if organisation(host) != "amazonaws.com":
+        return None
+    message = "Amazon SES replaces Message-ID and Date after they were signed, so that our signatures do not hold"
+    return Finding("DKIM", False, message, "switch on Easy DKIM there, and take [dkim] out of config.toml")
 
 
 def no_dkim(host: str) -> Finding:

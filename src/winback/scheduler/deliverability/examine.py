@@ -13,7 +13,7 @@ from winback.gateways.registry import configure
 from winback.gateways.smtp import SmtpGateway
 from winback.project import Project
 from winback.scheduler.deliverability import hosts
-from winback.scheduler.deliverability.dkim import dkim, no_dkim
+from winback.scheduler.deliverability.dkim import dkim, no_dkim, rewritten
 from winback.scheduler.deliverability.dmarc import dmarc
 from winback.scheduler.deliverability.finding import Finding
 from winback.scheduler.deliverability.names import Address, Names, Silent
@@ -90,7 +90,7 @@ def _records(names: Names, project: Project, host: str, sender: str, envelope: s
     looks: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
         ("MX", lambda: [hosts.incoming(names, sender)]),
         ("SPF", lambda: [spf(names, envelope, host, addresses)]),
-        ("DKIM", lambda: [dkim(names, project, table) for table in settings.dkim] or [no_dkim(host)]),
+        ("DKIM", lambda: _dkim(names, project, host)),
         ("DMARC", lambda: [dmarc(names, sender, signed_by, envelope)]),
         ("reverse DNS", lambda: hosts.reverse(names, host, addresses, sender)),
     ]
@@ -106,6 +106,13 @@ def _records(names: Names, project: Project, host: str, sender: str, envelope: s
         message = "the DNS does not answer here, so that SPF, DKIM, DMARC, MX and reverse DNS were not looked at"
         silent = [Finding("DNS", None, message, "run this where it does, or name a server: --dns 9.9.9.9")]
     return [*found, *silent]
+
+
+def _dkim(names: Names, project: Project, host: str) -> list[Finding]:
+    if not project.settings.dkim:
+        return [no_dkim(host)]
+    changed = rewritten(host)
+    return [changed] if changed else [dkim(names, project, table) for table in project.settings.dkim]
 
 
 def _addresses(names: Names, host: str) -> list[Address]:
