@@ -96,11 +96,11 @@ def test_every_letter_of_the_demo_shop_is_the_same_from_its_outline(
     pair = _Pair(_DEMO)
     for sample in samples_for(found):
         recipient = sample_recipient(_DEMO, found, step, sample=sample, locale=locale)
-        for number in range(3):
+        for number in range(8):
             pair.same(found, step, replace(recipient, message_id=f"00000000-0000-4000-8000-{number:012}"), variant)
         if sample is Sample.USUAL:
             before = pair.outlined.outlined
-            assert before == 1  # the third of a shape, and the first two go the whole way
+            assert before == 1  # five before anything is prepared, and two to learn from
             for number, value in enumerate(_VALUES):
                 changed = _changed(recipient, value, number)
                 pair.same(found, step, changed, variant)
@@ -176,11 +176,11 @@ def test_letters_that_print_only_values_differently_share_an_outline(tmp_path: P
     pair = _Pair(project)
     found = project.campaigns["hello"]
     recipient = sample_recipient(project, found, found.steps[0])
-    for name in ("Anna", "Ben", "Chloé", "O'Brien & Søn", "Dara"):
+    for name in ("Anna", "Ben", "Chloé", "O'Brien & Søn", "Dara", "Emil", "Fay", "Gus", "Ida"):
         letter = pair.same(found, found.steps[0], replace(recipient, customer={**recipient.customer, "first_name": name}))
         assert isinstance(letter, Composed)
         assert name in letter.text
-    assert pair.outlined.outlined == 3
+    assert pair.outlined.outlined == 2
 
 
 def test_what_an_outline_cannot_hide_still_fails(tmp_path: Path) -> None:
@@ -188,9 +188,9 @@ def test_what_an_outline_cannot_hide_still_fails(tmp_path: Path) -> None:
     pair = _Pair(project)
     found = project.campaigns["hello"]
     recipient = sample_recipient(project, found, found.steps[0])
-    for city in ("Berlin", "Köln", "Graz", None, "{{ oops }}"):
+    for city in ("Berlin", "Köln", "Graz", *["Wien"] * 5, None, "{{ oops }}"):
         letter = pair.same(found, found.steps[0], replace(recipient, customer={**recipient.customer, "city": city}))
-        assert isinstance(letter, Composed) == (city in ("Berlin", "Köln", "Graz"))
+        assert isinstance(letter, Composed) == (city not in (None, "{{ oops }}"))
 
 
 def _shop(folder: Path, html: str, written: str | None, tracking: Mapping[str, bool] | None = None) -> Project:

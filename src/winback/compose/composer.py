@@ -67,8 +67,7 @@ class Composer:
             "postal_address": shop.postal_address,
             "brand": {"color": shop.brand.color, "logo_text": shop.brand.logo_text},
         }
-        constants = [value for value in (*self._shop.values(), *shop.brand.model_dump().values()) if isinstance(value, str)]
-        self._outlines = Outlines(self._renderer, constants) if outlined else None
+        self._outlines = Outlines(self._renderer) if outlined else None
         self.outlined = 0  # letters that were put together from an outline
         self._own_host = (urlsplit(shop.website).hostname or "").removeprefix("www.")
 

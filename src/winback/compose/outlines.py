@@ -22,6 +22,9 @@ _SEEN = 20_000
 #: So many more letters of a template may go without an outline than with one.
 _PATIENCE = 200
 
+#: Before anything is prepared for a template, so many letters of it go the whole way: mostly there are no more.
+_FEW = 5
+
 _Key = tuple[Any, ...]
 _Parts = tuple[str, str]
 
@@ -50,20 +53,22 @@ class Attempt:
 class Outlines:
     """Remembers the outlines of letters. To be used by one thread at a time."""
 
-    def __init__(self, renderer: Renderer, constants: Iterable[str]) -> None:
+    def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
-        self._recorder = Recorder(constants)
+        self._recorder = Recorder()
         self._recordable: dict[str, bool] = {}
         self._seen: set[int] = set()
         self._shapes: dict[_Key, Shape | None] = {}
         self._count = 0
+        self._letters: Counter[str] = Counter()  # by template
         self._balance: Counter[str] = Counter()  # by template: letters without an outline, less those with one
 
     def attempt(
         self, page: str, text: str | None, variables: Mapping[str, Any], place: Place, *, tagging: Tagging, given: Given
     ) -> Attempt | None:
         """Render a letter's templates, by their names, with marks; return None when that is no use."""
-        if self._balance[page] > _PATIENCE or not self._is_recordable(page, text):
+        self._letters[page] += 1
+        if self._letters[page] <= _FEW or self._balance[page] > _PATIENCE or not self._is_recordable(page, text):
             return None
         recorder = self._recorder
         recorder.begin()

@@ -88,7 +88,12 @@ def money(value: Any) -> str:
     """Write an amount as the reader's country does: `{{ order.total | money }}`."""
     if not isinstance(value, Money):
         _refuse(value, "money", "an amount of money, such as order.total")
-    return format_currency(value.amount, value.currency, locale=_place.get().locale)
+    return _money_text(value, _place.get().locale)
+
+
+@lru_cache(maxsize=16_384)
+def _money_text(value: Money, locale: Locale) -> str:
+    return format_currency(value.amount, value.currency, locale=locale)
 
 
 def date_text(value: Any, style: str = "long") -> str:

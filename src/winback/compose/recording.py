@@ -7,11 +7,16 @@ white space, invisible characters) are never marked: they are printed as always,
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment, TemplateError, nodes
-from markupsafe import Markup
+from jinja2 import Environment, TemplateError, TemplateRuntimeError, nodes
+from jinja2.compiler import CodeGenerator
+from jinja2.visitor import NodeTransformer
+from markupsafe import Markup, escape
+
+#: What is said of a value that is not there.
+EMPTY = "is empty for this recipient"
 
 #: Private-use characters begin and end a mark: a value's number stands between. The mark of a web address begins like one.
 MARK = re.compile("(?:\ue000|https://\ue002)([TAC]?)(\\d+)[\ue001\ue003]")
@@ -23,11 +28,22 @@ _ADDRESS = re.compile(
     "https?://[^\\s<>\"'“”„«»\x00-\x1f\x7f-\x9f\u00ad\u034f\u200b\u200c\u2007\ufeff\ud800-\udfff\ue000-\uf8ff]+"
 )
 
-#: How a value is printed.
-_AS_IT_IS, _MARKED, _PADDED, _LINKED = range(4)
+#: How a value is printed, when it is not as it is.
+_MARKED, _PADDED, _LINKED = range(3)
 
 _MOST_VALUES = 4000  # of one letter
 _KNOWN = 50_000  # values whose kind is remembered
+
+
+class EmptyError(TemplateRuntimeError):
+    """Refuse to print None."""
+
+
+def printable(value: Any) -> Any:
+    """Return a value, or raise EmptyError for None: "Hello None" is never sent."""
+    if value is None:
+        raise EmptyError(f"what is to be printed here {EMPTY}")
+    return value
 
 
 class TooManyError(Exception):
@@ -35,19 +51,15 @@ class TooManyError(Exception):
 
 
 class Recorder:
-    """Takes the place of Jinja's `finalize`: keeps the values that a template prints, and prints marks.
+    """Takes the place of Jinja's `finalize` and escaping: keeps the values that a template prints, and prints marks."""
 
-    `constants` are values that hardly any letter does without; they are printed as they are.
-    """
-
-    def __init__(self, constants: Iterable[str]) -> None:
-        self._constants = frozenset(constants)
+    def __init__(self) -> None:
         self._marks: Sequence[str] = [f"\ue000{number}\ue001" for number in range(_MOST_VALUES)]
         self._links: Sequence[str] = [f"https://\ue002{number}\ue003" for number in range(_MOST_VALUES)]
         self._safe_marks: Sequence[str] = [Markup(mark) for mark in self._marks]  # noqa: S704 - our own marks hold no markup
         self._safe_links: Sequence[str] = [Markup(mark) for mark in self._links]  # noqa: S704
-        self._html_kinds: dict[str, int] = {}
-        self._text_kinds: dict[str, int] = {}
+        self._html_kinds: dict[str, int | str] = {}  # or what is printed
+        self._text_kinds: dict[str, int | str] = {}
         self.begin()
         self.escaping(True)
 
@@ -67,12 +79,12 @@ class Recorder:
         elif hasattr(value, "__html__"):
             return value  # what macros and blocks printed, with marks in it, and what was called safe
         else:
-            text = str(value)
+            text = str(printable(value))
         kind = self._kinds.get(text)
         if kind is None:
-            kind = self._kind(text)
-        if kind == _AS_IT_IS:
-            return text
+            kind = self._remember(text)
+        if type(kind) is str:
+            return kind
         values = self.values
         place = len(values)
         if place >= _MOST_VALUES:
@@ -88,23 +100,56 @@ class Recorder:
         before, _, after = text.partition(core)
         return before + self._mark[place] + after
 
-    def _kind(self, text: str) -> int:
+    def _remember(self, text: str) -> int | str:
         if len(self._kinds) >= _KNOWN:
             self._kinds.clear()
-        kind = self._kinds[text] = self._seen(text)
+        kind = self._kinds[text] = self._kind(text)
         return kind
 
-    def _seen(self, text: str) -> int:
-        if text in self._constants:
-            return _AS_IT_IS
+    def _kind(self, text: str) -> int | str:
+        """Return how a value is marked, or how it is printed as it is."""
+        html = self._kinds is self._html_kinds
         if _ADDRESS.fullmatch(text):
             return _LINKED
         core = text.strip(" \n")
-        if not _PLAIN.fullmatch(core):
-            return _AS_IT_IS
-        if self._kinds is self._text_kinds and ("//" in core or core.startswith("/")):
-            return _AS_IT_IS  # it may hold an address, or end one
-        return _MARKED if core == text else _PADDED
+        # In a text part, slashes may make an address of what is around them.
+        if _PLAIN.fullmatch(core) and (html or not ("//" in core or core.startswith("/"))):
+            return _MARKED if core == text else _PADDED
+        return str(escape(text)) if html else text
+
+
+class MarkingCode(CodeGenerator):
+    """Writes code that prints what the recorder gives it, escaped already."""
+
+    def _make_finalize(self) -> CodeGenerator._FinalizeInfo:
+        # What is constant never gets a mark.
+        return self._FinalizeInfo(lambda value: str(printable(value)), "environment.finalize(")
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Any, finalize: Any) -> None:
+        self.write("environment.finalize(")
+
+    def _output_child_post(self, node: nodes.Expr, frame: Any, finalize: Any) -> None:
+        self.write(")")
+
+
+class Folding(NodeTransformer):
+    """Puts the shop's own values, the same in all letters, into what is compiled."""
+
+    def __init__(self, name: str, values: Mapping[str, Any]) -> None:
+        self._name = name
+        self._values = values
+
+    def visit_Getattr(self, node: nodes.Getattr) -> nodes.Node:  # noqa: N802 - Jinja's name
+        value = self._value(node)
+        return nodes.Const(value, lineno=node.lineno) if type(value) is str else self.generic_visit(node)
+
+    def _value(self, node: nodes.Node) -> Any:
+        if isinstance(node, nodes.Name):
+            return self._values if node.name == self._name and node.ctx == "load" else None
+        if isinstance(node, nodes.Getattr):
+            held = self._value(node.node)
+            return held.get(node.attr) if isinstance(held, Mapping) else None
+        return None
 
 
 #: Nodes that look at what was printed, or print without escaping.
@@ -120,8 +165,11 @@ _FUNCTIONS = frozenset(("range", "dict", "lipsum", "cycler", "joiner", "namespac
 _PASSING = (nodes.Not, nodes.And, nodes.Or, nodes.CondExpr, nodes.Concat)
 
 
-def is_recordable(environment: Environment, name: str) -> bool:
-    """Say whether a template, and all that it uses, does nothing with printed text but print it, so that marks stay whole."""
+def is_recordable(environment: Environment, name: str, constants: Collection[str]) -> bool:
+    """Say whether a template, and all that it uses, does nothing with printed text but print it, so that marks stay whole.
+
+    Nor may it give the names of `constants` other values.
+    """
     waiting, known = [name], {name}
     while waiting:
         current = waiting.pop()
@@ -130,7 +178,7 @@ def is_recordable(environment: Environment, name: str) -> bool:
             tree = environment.parse(environment.loader.get_source(environment, current)[0], current)
         except (TemplateError, OSError, UnicodeDecodeError):
             return False
-        if next(tree.find_all(_LOOKING), None) is not None or not _calls_only_print(tree):
+        if next(tree.find_all(_LOOKING), None) is not None or not _calls_only_print(tree) or _names_given(tree) & set(constants):
             return False
         for reference in tree.find_all((nodes.Extends, nodes.Include, nodes.Import, nodes.FromImport)):
             used = reference.template  # type: ignore[attr-defined]
@@ -140,6 +188,14 @@ def is_recordable(environment: Environment, name: str) -> bool:
                 known.add(used.value)
                 waiting.append(used.value)
     return True
+
+
+def _names_given(tree: nodes.Template) -> set[str]:
+    names = {node.name for node in tree.find_all(nodes.Name) if node.ctx != "load"}
+    names |= {node.name for node in tree.find_all(nodes.Macro)} | {node.target for node in tree.find_all(nodes.Import)}
+    for imported in tree.find_all(nodes.FromImport):
+        names |= {name if isinstance(name, str) else name[1] for name in imported.names}
+    return names
 
 
 def _calls_only_print(tree: nodes.Template) -> bool:

@@ -20,9 +20,9 @@ from jinja2 import (
     Template,
     TemplateError,
     TemplateNotFound,
-    TemplateRuntimeError,
     TemplateSyntaxError,
     UndefinedError,
+    nodes,
 )
 from jinja2.bccache import Bucket
 from jinja2.exceptions import SecurityError
@@ -31,7 +31,7 @@ from jinja2.utils import missing
 
 from winback.compose import place
 from winback.compose.place import Place, written_for
-from winback.compose.recording import Recorder, TooManyError, is_recordable
+from winback.compose.recording import EMPTY, EmptyError, Folding, MarkingCode, Recorder, TooManyError, is_recordable, printable
 from winback.errors import RenderError
 
 #: The names every template may use; docs/templates.md says what each holds.
@@ -42,7 +42,6 @@ VARIABLES = frozenset(
     )
 )
 
-_EMPTY = "is empty for this recipient"
 _SEE = "docs/templates.md lists what there is"
 
 
@@ -57,14 +56,10 @@ class _Strict(StrictUndefined):
         if self._undefined_obj is missing:
             return f"there is no variable '{name}'{_meant(name, VARIABLES)}"
         if self._undefined_obj is None:
-            return f"'{name}' was asked of something that {_EMPTY}"
+            return f"'{name}' was asked of something that {EMPTY}"
         if isinstance(self._undefined_obj, Mapping):
             return f"there is no '{name}' here{_meant(name, [str(key) for key in self._undefined_obj])}"
         return f"'{name}' is not part of a {type(self._undefined_obj).__name__}"
-
-
-class _EmptyError(TemplateRuntimeError):
-    """Refuse to print None."""
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -80,12 +75,13 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 class _MarkingEnvironment(_Environment):
-    """Prints as a recorder wants; templates are compiled by the other one, so that no mark gets into what is kept of them."""
+    """Prints as a recorder wants, with the shop's own values compiled in."""
 
-    compiling: _Environment
+    code_generator_class = MarkingCode
+    folding: Folding
 
-    def compile(self, *arguments: Any, **options: Any) -> Any:
-        return self.compiling.compile(*arguments, **options)
+    def _generate(self, source: nodes.Template, *arguments: Any, **options: Any) -> str:
+        return super()._generate(self.folding.visit(source), *arguments, **options)
 
 
 _SomeEnvironment = TypeVar("_SomeEnvironment", bound=_Environment)
@@ -119,7 +115,7 @@ class Renderer:
         self._root = root
         self.folder = folder
         self._texts: dict[tuple[str, Path, str], Template] = {}
-        self._environment = self._new(_Environment, _printable)
+        self._environment = self._new(_Environment, printable)
         self._marking: _MarkingEnvironment | None = None
 
     def _new(self, kind: type[_SomeEnvironment], finalize: Callable[[Any], Any]) -> _SomeEnvironment:
@@ -156,10 +152,14 @@ class Renderer:
             raise self._explained(error, self.folder / name) from error
 
     def record(self, name: str, variables: Mapping[str, Any], place: Place, recorder: Recorder) -> str:
-        """Return the text of one template file with marks in place of values, which the recorder keeps; raise RenderError."""
+        """Return the text of one template file with marks in place of values, which the recorder keeps; raise RenderError.
+
+        It must be recordable, the recorder always the same, and so `shop` among the variables.
+        """
         if self._marking is None:
-            self._marking = self._new(_MarkingEnvironment, lambda value: recorder.print(_printable(value)))
-            self._marking.compiling = self._environment
+            self._marking = self._new(_MarkingEnvironment, recorder.print)
+            self._marking.bytecode_cache = None  # what is compiled here is no other's
+            self._marking.folding = Folding("shop", variables["shop"])
         recorder.escaping(name.endswith(".html"))
         try:
             template = self._marking.get_template(name)
@@ -172,7 +172,7 @@ class Renderer:
 
     def is_recordable(self, name: str) -> bool:
         """Say whether `record` leaves marks whole in a template."""
-        return is_recordable(self._environment, name)
+        return is_recordable(self._environment, name, {"shop"})
 
     def render_text(self, source: str, variables: Mapping[str, Any], place: Place, *, file: Path, key: str) -> str:
         """Return a one-line text that stands in a campaign file, such as a subject; nothing in it is escaped."""
@@ -234,19 +234,13 @@ class Renderer:
         return path.relative_to(self._root) if path.is_relative_to(self._root) else path
 
 
-def _printable(value: Any) -> Any:
-    if value is None:
-        raise _EmptyError(f"what is to be printed here {_EMPTY}")
-    return value
-
-
 def _what_and_remedy(error: Exception) -> tuple[str, str]:
     if isinstance(error, RenderError):
         return error.problem, error.remedy
-    if isinstance(error, _EmptyError):
+    if isinstance(error, EmptyError):
         return str(error), "give it a fallback, {{ … | default('…', true) }}, or test it with {% if … %}"
     if isinstance(error, UndefinedError):
-        return str(error), "test it first with {% if … %}" if str(error).endswith(_EMPTY) else _SEE
+        return str(error), "test it first with {% if … %}" if str(error).endswith(EMPTY) else _SEE
     if isinstance(error, TemplateNotFound):
         return f"there is no template {error.name}", "make this file in templates/, or correct the name"
     if isinstance(error, TemplateSyntaxError):

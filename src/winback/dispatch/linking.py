@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -34,24 +35,24 @@ class LinkBook:
     """
 
     def __init__(self) -> None:
-        self._ids: dict[_Key, int] = {}
+        self._ids: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)  # by campaign and step, then by address
+        self._remembered = 0
         self._missing: dict[_Key, LinkTarget] = {}
 
     def ids(self, campaign: str, step: str, targets: Sequence[LinkTarget]) -> list[int]:
         """Return the ids of a message's links, 0 for each that is not written yet, which is then missing."""
-        found = []
-        for target in targets:
-            key = _Key(campaign, step, url_hash(target.url))
-            known = self._ids.get(key)
-            if known is None:
-                self._missing[key] = target
-            found.append(known or 0)
+        known = self._ids[campaign, step]
+        found = [known.get(target.url, 0) for target in targets]
+        if 0 in found:
+            missing = (target for target, number in zip(targets, found, strict=True) if not number)
+            self._missing |= {_Key(campaign, step, url_hash(target.url)): target for target in missing}
         return found
 
     def write(self, connection: Connection) -> None:
         """Write the missing links, or find that another dispatcher has; nothing is missing afterwards."""
-        if len(self._ids) > _REMEMBERED:
+        if self._remembered > _REMEMBERED:
             self._ids.clear()
+            self._remembered = 0
         # In one order everywhere, so that two dispatchers never wait for each other crosswise.
         wanted = sorted(self._missing.items(), key=lambda item: (item[0].campaign, item[0].step, item[0].url_hash))
         for start in range(0, len(wanted), _BATCH):
@@ -70,7 +71,9 @@ class LinkBook:
         columns = (links.c.campaign, links.c.step, links.c.url_hash)
         keys = [(key.campaign, key.step, key.url_hash) for key, _ in wanted]
         for row in connection.execute(select(links.c.id, *columns).where(tuple_(*columns).in_(keys))):
-            self._ids[_Key(row.campaign, row.step, row.url_hash)] = row.id
+            target = self._missing[_Key(row.campaign, row.step, row.url_hash)]
+            self._ids[row.campaign, row.step][target.url] = row.id
+            self._remembered += 1
 
 
 def url_hash(url: str) -> str:
