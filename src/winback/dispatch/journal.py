@@ -179,7 +179,7 @@ def _read(path: Path) -> Evidence:
 
 
 def _handover(entry: Mapping[str, Any]) -> Handover:
-    return Handover(**{each.name: entry[each.name] for each in fields(Handover)})
+    return Handover(entry["gateway"], entry["subject"], entry["segments"], entry.get("redirected", False))
 
 
 def _as_table(outcome: Outcome) -> dict[str, Any]:
