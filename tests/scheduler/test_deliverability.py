@@ -69,6 +69,9 @@ def test_a_mail_server_reached_by_ipv6() -> None:
     addresses = [ip_address("2606:2800:220:1::1")]
     assert _spf(_shop("v=spf1 ip6:2606:2800:220::/48 -all"), addresses=addresses).ok is True
     assert _spf(_shop("v=spf1 ip6:2606:2800:221::/48 -all"), addresses=addresses).ok is False
+    near = {"AAAA": ["2606:2800:220:1::2"], "A": ["93.184.216.34"]}
+    assert _spf(_shop("v=spf1 a:b.example/24//64 -all", b_example=near), addresses=addresses).ok is True
+    assert _spf(_shop("v=spf1 a:b.example/24 -all", b_example=near), addresses=addresses).ok is None
 
 
 def test_an_include_of_the_relays_own_name() -> None:
@@ -82,6 +85,11 @@ WRONG = {
     "two": (_shop("v=spf1 -all", "v=spf1 ~all"), "has 2 SPF records, so that none counts"),
     "everybody": (_shop("v=spf1 ip4:93.184.216.34 +all"), "lets everybody send its mail"),
     "everybody, by redirect": (_shop("v=spf1 redirect=b.example", b_example={"TXT": ["v=spf1 all"]}), "lets everybody send"),
+    "everybody, by include": (_shop("v=spf1 include:b.example -all", b_example={"TXT": ["v=spf1 +all"]}), "lets everybody send"),
+    "not its name": (
+        _shop("v=spf1 -a:smtp.relay.example ip4:198.51.100.7 -all", smtp_relay_example={"A": ["93.184.216.34"]}),
+        "lets only other addresses",
+    ),
     "nobody": (_shop("v=spf1 -all"), "lets nobody send its mail"),
     "others": (_shop("v=spf1 ip4:198.51.100.7 -all"), "lets only other addresses than smtp.relay.example (93.184.216.34)"),
     "after all": (_shop("v=spf1 -all ip4:93.184.216.34"), "lets nobody send its mail"),
@@ -91,6 +99,10 @@ WRONG = {
         "its SPF record has 'ipv4:93.184.216.34', which means nothing",
     ),
     "no address": (_shop("v=spf1 ip4:93.184.216 -all"), "its SPF record has 'ip4:93.184.216', which is no address"),
+    "no length of a network": (
+        _shop("v=spf1 a:b.example/99 -all", b_example={"A": ["10.0.0.1"]}),
+        "'a:b.example/99', which is no",
+    ),
     "an include that is gone": (_shop("v=spf1 include:gone.example -all"), "names gone.example, which has no SPF record"),
     "a circle": (_shop("v=spf1 include:b.example -all", b_example={"TXT": ["v=spf1 include:shop.example"]}), "names itself"),
     "too many questions": (

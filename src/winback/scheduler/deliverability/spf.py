@@ -27,7 +27,7 @@ class Policy:
     record: str
     networks: list[IPv4Network | IPv6Network] = field(default_factory=list)  # that may send
     names: list[str] = field(default_factory=list)  # whose owners may send
-    ending: str = ""  # what is said of everybody else: "-", "~", "?" or "+"
+    everybody: bool = False  # may send
     lookups: int = 0
     problems: list[str] = field(default_factory=list)
 
@@ -46,7 +46,7 @@ def spf(names: Names, domain: str, host: str, addresses: Sequence[Address]) -> F
     _Walk(names, policy).take(domain, found[0], frozenset({domain}))
     if policy.problems:
         return Finding("SPF", False, f"{domain}: {policy.problems[0]}, so that it counts for nothing", f"it says: {found[0]}")
-    if policy.ending == "+":
+    if policy.everybody:
         return Finding("SPF", False, f"{domain} lets everybody send its mail (+all)", 'end its SPF record with "-all" or "~all"')
     return _verdict(domain, host, addresses, policy)
 
@@ -87,8 +87,8 @@ class _Walk:
         self._names = names
         self._policy = policy
 
-    def take(self, domain: str, record: str, seen: frozenset[str], *, is_last_word: bool = True) -> None:
-        """Take a record of `domain`; `is_last_word` says whether its end is that of the whole."""
+    def take(self, domain: str, record: str, seen: frozenset[str]) -> None:
+        """Take a record of `domain`; `seen` are the domains whose records led here."""
         policy = self._policy
         redirect = ""
         for term in record.split()[1:]:
@@ -98,7 +98,7 @@ class _Walk:
             elif found is None:
                 policy.problems.append(f"its SPF record has {term!r}, which means nothing")
             elif found[2].lower() == "all":
-                policy.ending = (found[1] or "+") if is_last_word else policy.ending
+                policy.everybody = policy.everybody or found[1] in ("", "+")
                 return  # what follows is not looked at (RFC 7208 section 5.1)
             elif found[2].lower() in ("ip4", "ip6"):
                 self._network(term, f"{found[3]}{found[4]}", allowed=found[1] in ("", "+"))
@@ -108,7 +108,7 @@ class _Walk:
         if redirect:
             self._policy.names.append(redirect)
             if self._count():
-                self._follow(redirect, seen, is_last_word=is_last_word)
+                self._follow(redirect, seen)
 
     def _network(self, term: str, text: str, *, allowed: bool) -> None:
         try:
@@ -127,18 +127,19 @@ class _Walk:
         if "%" in name or kind in ("exists", "ptr"):
             return  # it depends on each letter
         if kind == "include":
-            self._follow(name, seen, is_last_word=False)
+            self._follow(name, seen)
             return
         hosts = (self._names.exchangers(name) or []) if kind == "mx" else [name]
         four, _, six = lengths.partition("//")
         for address in [address for host in hosts[:_MOST_LOOKUPS] for address in self._names.addresses(host) or ()]:
             length = four.strip("/") if address.version == 4 else six
-            self._policy.networks.append(ip_network(f"{address}/{length}" if length else str(address), strict=False))
+            text = f"{address}/{length}" if length else str(address)
+            self._network(f"{kind}:{name}{lengths}", text, allowed=True)
 
-    def _follow(self, name: str, seen: frozenset[str], *, is_last_word: bool) -> None:
+    def _follow(self, name: str, seen: frozenset[str]) -> None:
         found = [] if name in seen else _records(self._names, name)
         if len(found) == 1:
-            self.take(name, found[0], seen | {name}, is_last_word=is_last_word)
+            self.take(name, found[0], seen | {name})
         else:
             what = "itself" if name in seen else f"{name}, which has {'several SPF records' if found else 'no SPF record'}"
             self._policy.problems.append(f"its SPF record names {what}")
