@@ -127,6 +127,19 @@ def test_a_capped_message_may_wait_instead(make_house: MakeHouse, now: datetime)
     assert house.run(Scripted(), at=now + timedelta(hours=16, minutes=1)).sent == 1
 
 
+def test_a_capped_message_that_is_late_goes_the_next_day(make_house: MakeHouse, now: datetime) -> None:
+    house = make_house(wake={**WAKE, "limits": {"on_capped": "defer"}, "schedule": {"at": "11:00", "late": "2h"}})
+    [message] = house.due(external_id="C1", message_valid_until=now + timedelta(hours=2))
+    house.due(external_id="C1", campaign="gift")
+    for hours in range(4):
+        house.run(Scripted(), at=now + timedelta(hours=hours))
+    row = house.row(message)
+    tomorrow = now + timedelta(days=1)  # 11:00 in Berlin again
+    assert (row.state, row.reason, row.next_attempt_at) == ("planned", "capped", tomorrow)
+    assert row.valid_until == tomorrow + timedelta(hours=2)
+    assert house.run(Scripted(), at=tomorrow).sent == 1
+
+
 def test_what_another_dispatcher_has_in_hand_counts_under_the_cap(house: House, now: datetime) -> None:
     """It asked the rules before and will go, though it is due later than the one claimed now."""
     [in_hand] = house.due(external_id="C1", message_next_attempt_at=now)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from sqlalchemy import Engine, insert, update
 from tests.project.builder import campaign, email_step, sms_step, write_shop
 from tests.rows import add_customer, add_message, add_order
 from winback.policy import WITHDRAWN, Action, Verdict, recheck
-from winback.project import Project, load_project
-from winback.store import campaign_states, customers, messages, suppressions, writing
+from winback.project import Project, Schedule, load_project
+from winback.store import campaign_states, customers, enrollments, messages, suppressions, writing
 
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)  # 11:00 in Berlin
 HOUR = timedelta(hours=1)
@@ -67,7 +68,11 @@ BY_SMS = {"phone": "+4915112345678", "phone_hash": "f" * 32, "sms_marketing": Tr
         ({}, {"campaign": "gone"}, Verdict(Action.CANCEL, "live", WITHDRAWN)),
         ({}, {"campaign": "off"}, Verdict(Action.CANCEL, "live", WITHDRAWN)),
         ({}, {"valid_until": NOW - HOUR}, Verdict(Action.SKIP, "late", "late")),
-        ({}, {"valid_until": NOW - HOUR, "reason": "capped"}, Verdict(Action.SKIP, "late", "capped")),
+        (
+            {},
+            {"campaign": "strict", "valid_until": NOW - HOUR, "reason": "capped"},
+            Verdict(Action.SKIP, "late", "capped"),
+        ),
     ],
 )
 def test_what_changed_since_planning_is_seen(
@@ -110,6 +115,31 @@ def test_too_many_messages_wait_or_are_left_out_as_the_campaign_says(
         verdict = recheck(connection, project, [message], NOW)[message]
     assert (verdict.action, verdict.rule) == (action, "capped")
     assert (verdict.until is not None and verdict.until > NOW) is (action is Action.DEFER)
+
+
+@pytest.mark.parametrize(
+    ("days", "next_step", "expected"),
+    [
+        (0.5, None, Verdict(Action.DEFER, "late", "capped", until=NOW + 22.5 * HOUR, valid_until=NOW + 34.5 * HOUR)),
+        (6, None, Verdict(Action.DEFER, "late", "capped", until=NOW + 22.5 * HOUR, valid_until=NOW + 34.5 * HOUR)),
+        (6.5, None, Verdict(Action.SKIP, "late", "capped")),  # a week is enough
+        (0.5, 22, Verdict(Action.SKIP, "late", "capped")),  # the step after it comes first
+        (0.5, 23, Verdict(Action.DEFER, "late", "capped", until=NOW + 22.5 * HOUR, valid_until=NOW + 34.5 * HOUR)),
+    ],
+)
+def test_a_message_that_others_had_precedence_over_waits_from_day_to_day(
+    engine: Engine, project: Project, days: float, next_step: float | None, expected: Verdict
+) -> None:
+    """It goes at 09:30 in Berlin; now it is 11:00 there."""
+    morning = project.campaigns["wake"].model_copy(update={"schedule": Schedule(at=time(9, 30))})
+    project = replace(project, campaigns={**project.campaigns, "wake": morning})
+    with writing(engine) as connection:
+        customer = add_customer(connection, "C1", NOW - 400 * HOUR)
+        columns = {"campaign": "wake", "state": "sending", "sent_at": None, "reason": "capped", "valid_until": NOW - HOUR}
+        message = add_message(connection, customer, NOW - timedelta(days=days), **columns)
+        if next_step is not None:
+            connection.execute(update(enrollments).values(step="again", due_at=NOW + next_step * HOUR))
+        assert recheck(connection, project, [message], NOW)[message] == expected
 
 
 def test_of_two_that_are_due_at_once_only_the_first_goes(engine: Engine, project: Project) -> None:

@@ -109,7 +109,7 @@ def _move(message_id: str, verdict: Verdict, now: datetime) -> Move:
         case Action.DEFER:
             # Never at once: that would be asked again without end.
             later = max(verdict.until or now, now + timedelta(seconds=1))
-            values = {"next_attempt_at": later}
+            values = {"next_attempt_at": later} | ({"valid_until": verdict.valid_until} if verdict.valid_until else {})
             return Move(message_id, MessageState.SENDING, MessageState.PLANNED, verdict.reason, values=values)
 
 

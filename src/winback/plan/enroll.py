@@ -8,8 +8,7 @@ from sqlalchemy import Connection, insert, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from winback.plan.candidates import candidates, slots
-from winback.plan.schedule import Slot, Timetable, after_date, after_moment
-from winback.policy import zone_of
+from winback.policy import Slot, Timetable, after_date, after_moment, zone_of
 from winback.project import Campaign, Project
 from winback.store import EnrollmentState, UtcDateTime, enrollments
 

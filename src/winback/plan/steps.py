@@ -11,16 +11,23 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, literal, select, update
 
 from winback import ledger
-from winback.plan.schedule import Slot, Timetable, after_moment
-from winback.policy import Ask, RuleName, Stage, first_failure, with_fallback, zone_of
+from winback.policy import (
+    LONGEST_DEFERRAL,
+    Ask,
+    RuleName,
+    Slot,
+    Stage,
+    Timetable,
+    after_moment,
+    first_failure,
+    with_fallback,
+    zone_of,
+)
 from winback.project import Campaign, Project, Step
 from winback.store import AnyRow, EnrollmentState, MessageState, UtcDateTime, customers, enrollments, plus_seconds
 
 #: A message is written at most this long before it is due.
 HORIZON = timedelta(days=1)
-
-#: A step that would exceed a cap is put off a day at a time, at most this long in total.
-LONGEST_DEFERRAL = timedelta(days=7)
 
 #: Reasons to leave a campaign, besides its own exit condition.
 STEP_REMOVED = "step_removed"

@@ -1,5 +1,6 @@
 """Who may be written to, and when: consent, caps, quiet hours and the other rules, asked while planning and again at dispatch."""
 
+from winback.policy.caps import LONGEST_DEFERRAL
 from winback.policy.fallback import FALLBACK_SUFFIX, plan_fallbacks, step_of
 from winback.policy.quiet_hours import is_quiet, quiet_zones, wake_time
 from winback.policy.recheck import WITHDRAWN, Action, Verdict, recheck
@@ -16,10 +17,12 @@ from winback.policy.rules import (
     predicates,
     with_fallback,
 )
+from winback.policy.schedule import Slot, Timetable, after_date, after_moment
 from winback.policy.zones import zone_of
 
 __all__ = [
     "FALLBACK_SUFFIX",
+    "LONGEST_DEFERRAL",
     "REASONS",
     "RULES",
     "WITHDRAWN",
@@ -27,8 +30,12 @@ __all__ = [
     "Ask",
     "Rule",
     "RuleName",
+    "Slot",
     "Stage",
+    "Timetable",
     "Verdict",
+    "after_date",
+    "after_moment",
     "audience_context",
     "cooldown_of",
     "first_failure",

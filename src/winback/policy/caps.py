@@ -13,6 +13,9 @@ from winback.store import MessageState, Purpose, messages, plus_seconds
 if TYPE_CHECKING:
     from winback.policy.rules import Ask
 
+#: A message that would exceed a cap is put off a day at a time, at most this long in total.
+LONGEST_DEFERRAL = timedelta(days=7)
+
 #: Messages that reached, or may have reached, the person.
 _GONE = (MessageState.SENT, MessageState.DELIVERED, MessageState.BOUNCED, MessageState.UNCERTAIN)
 

@@ -9,14 +9,16 @@ from enum import StrEnum
 
 from sqlalchemy import ColumnElement, Connection, String, literal, select
 
+from winback.policy.caps import LONGEST_DEFERRAL
 from winback.policy.fallback import step_of
 from winback.policy.quiet_hours import wake_time
 from winback.policy.rules import REASONS, Ask, RuleName, Stage, first_failure, with_fallback
+from winback.policy.schedule import Timetable, after_moment
 from winback.policy.zones import zone_of
 from winback.project import Campaign, Project
-from winback.store import Channel, UtcDateTime, campaign_states, customers, enrollments, messages
+from winback.store import AnyRow, Channel, UtcDateTime, campaign_states, customers, enrollments, messages
 
-#: How far a capped message moves at a time; caps are counted in rolling windows of hours and days.
+#: How far a capped message moves at a time while it is not late; caps are counted in rolling windows of hours and days.
 _CAP_PAUSE = timedelta(hours=1)
 
 
@@ -37,6 +39,7 @@ class Verdict:
     rule: str
     reason: str
     until: datetime | None = None
+    valid_until: datetime | None = None  # where it changes
     channel: str | None = None
 
 
@@ -84,20 +87,41 @@ def recheck(connection: Connection, project: Project, message_ids: Sequence[str]
         if channel == step.channel:  # a message that fell back already does not fall back again
             failure, to_channel = with_fallback(ask, failure)
         rows = connection.execute(
-            select(messages.c.id, messages.c.reason, failure.label("failure"), to_channel.label("channel"), enrollments.c.zone)
+            select(
+                messages.c.id,
+                messages.c.reason,
+                messages.c.due_at,
+                failure.label("failure"),
+                to_channel.label("channel"),
+                enrollments.c.zone,
+                enrollments.c.due_at.label("next_due_at"),
+            )
             .join(enrollments, enrollments.c.id == messages.c.enrollment_id)
             .join(customers, customers.c.id == messages.c.customer_id)
             .where(messages.c.id.in_(message_ids), *chosen)
         )
-        for message_id, waited_for, failed, use_channel, zone in rows:
-            if failed == RuleName.LATE and waited_for == RuleName.CAPPED:
-                # It ran out of time because others had precedence: that is the reason worth knowing.
-                verdicts[message_id] = Verdict(Action.SKIP, failed, RuleName.CAPPED)
-            elif failed is not None:
-                verdicts[message_id] = _verdict(failed, campaign, project, Channel(use_channel), zone, now)
-            elif use_channel != channel:
-                verdicts[message_id] = Verdict(Action.FALLBACK, "fallback", f"by {use_channel}", channel=use_channel)
+        for row in rows:
+            if row.failure == RuleName.LATE and row.reason == RuleName.CAPPED:
+                verdicts[row.id] = _another_day(ask, row)
+            elif row.failure is not None:
+                verdicts[row.id] = _verdict(row.failure, campaign, project, Channel(row.channel), row.zone, now)
+            elif row.channel != channel:
+                verdicts[row.id] = Verdict(Action.FALLBACK, "fallback", f"by {row.channel}", channel=row.channel)
     return verdicts
+
+
+def _another_day(ask: Ask, row: AnyRow) -> Verdict:
+    """Say what becomes of a message that ran out of time because others had precedence, which is the reason worth knowing.
+
+    It is put off to the next time of day at which it may go, for a week at most, and never past the step that follows it.
+    """
+    campaign, step = ask.campaign, ask.step
+    if campaign.limits.on_capped == "defer":
+        table = Timetable.of(campaign, step, ask.project.settings.quiet_hours.for_channel(ask.channel))
+        at = after_moment(ask.now, timedelta(), table, zone_of(row.zone, ask.project)).at
+        if at - row.due_at <= LONGEST_DEFERRAL and (row.next_due_at is None or at < row.next_due_at):
+            return Verdict(Action.DEFER, RuleName.LATE, RuleName.CAPPED, until=at, valid_until=at + campaign.schedule.late)
+    return Verdict(Action.SKIP, RuleName.LATE, RuleName.CAPPED)
 
 
 def _verdict(rule: str, campaign: Campaign, project: Project, channel: Channel, zone: str, now: datetime) -> Verdict:

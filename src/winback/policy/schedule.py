@@ -7,7 +7,7 @@ from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from winback.clock import local_instant
-from winback.policy import is_quiet, wake_time
+from winback.policy.quiet_hours import is_quiet, wake_time
 from winback.project import Campaign, QuietHours, Step
 
 _DAY = timedelta(days=1)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from winback.clock import local_instant
-from winback.plan.schedule import Timetable, after_date, after_moment
+from winback.policy import Timetable, after_date, after_moment
 from winback.project import QuietHours
 
 BERLIN = ZoneInfo("Europe/Berlin")
