@@ -91,6 +91,20 @@ def test_postgresql_speaks_utc_and_compiles_nothing(postgres_url: str) -> None:
     engine.dispose()
 
 
+def test_an_error_does_not_quote_what_was_to_be_written(engine: Engine) -> None:
+    row = {
+        "customer_id": 99,
+        "channel": "email",
+        "purpose": "marketing",
+        "granted": True,
+        "at": NOW,
+        "source": "anna@example.com",
+    }
+    with pytest.raises(IntegrityError) as caught, writing(engine) as connection:
+        connection.execute(insert(consents), row)
+    assert "anna@example.com" not in str(caught.value)
+
+
 def test_only_what_the_database_refuses_is_put_into_words(engine: Engine) -> None:
     with pytest.raises(IntegrityError), answering(engine), writing(engine) as connection:
         connection.execute(insert(customers), [_row("C1"), _row("C1")])
