@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -51,6 +52,14 @@ def test_looking_changes_nothing(shop: Shop, method: str) -> None:
     if method == "GET":
         assert "Do you want no more marketing e-mail from Half Note?" in reply.text
         assert 'name="action" value="unsubscribe"' in reply.text
+
+
+def test_the_page_says_once_whose_it_is(shop: Shop) -> None:
+    settings = shop.project.settings
+    address = "Half Note, Torstraße 140, 10119 Berlin"
+    named = settings.model_copy(update={"shop": settings.shop.model_copy(update={"postal_address": address})})
+    shop.project = replace(shop.project, settings=named)
+    assert f"<p>{address}</p>" in shop.call("GET", _sent(shop)).text
 
 
 def test_one_click_works_from_any_agent_without_a_cookie(shop: Shop) -> None:
