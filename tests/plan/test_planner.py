@@ -338,6 +338,16 @@ def test_explain_tells_what_was_sent_before(engine: Engine, make_shop: ShopMaker
     assert [(step.step, step.state) for step in note.steps] == [("hello", "planned")]
 
 
+def test_only_the_last_funnel_is_kept(engine: Engine, make_shop: ShopMaker, now: datetime) -> None:
+    project = make_shop(sleeping=SLEEPING)
+    for number in range(2):
+        _sleeper(engine, f"C{number}", now)
+        _plan(engine, project, now + timedelta(minutes=number))
+    with reading(engine) as connection:
+        kept = connection.execute(select(plan_funnels.c.at, plan_funnels.c.count).where(plan_funnels.c.rule == "enrolled")).all()
+    assert [tuple(row) for row in kept] == [(now + timedelta(minutes=1), 1)]
+
+
 def _beginning_with(project: Project, segment: Segment, *others: Segment) -> Project:
     """Return a shop with one more campaign, which people enter by a segment."""
     audience = EnteredSegment(preset="segment", segment=segment.name)
