@@ -223,6 +223,17 @@ def test_a_file_without_order_ids_is_refused_with_what_to_do(desk: Desk) -> None
     assert "[ids]" in caught.value.remedy
 
 
+def test_products_without_a_price_are_told_before_every_row_is_refused(desk: Desk) -> None:
+    text = "Bestellung;Kundennummer;Datum;Betrag;Artikel\nA1;C1;24.11.2026;19,90;Blue mug\n"
+    with pytest.raises(InputError, match="the file has a product_name and no column that is its price") as caught:
+        desk.run("orders", text)
+    assert "--map price=…" in caught.value.remedy
+    result = desk.run("orders", text, "attributes.product=Artikel")
+    assert (result.inserted, desk.order("A1").attributes) == (1, {"product": "Blue mug"})
+    assert desk.run("orders", text.replace("Artikel", "Artikel;Preis").replace("mug", "mug;9,95")).updated == 1
+    assert [row[-2] for row in lines_of(desk, "A1")] == [995]
+
+
 def test_ids_are_made_of_other_columns_and_a_number(desk: Desk) -> None:
     text = "customer,day,total\nC1,20261101,5\nC1,20261101,5\nC2,20261101,7\nC1,20261102,9\n"
     made = '[ids]\norder_id = "{customer}-{day}-{n}"\n'

@@ -92,6 +92,13 @@ class OrderReader(RowReader):
                 "say which one: --map order_id=…, or make ids of other columns in a map file (docs/import.md, [ids]); "
                 f"its columns are: {', '.join(self.header or ())}",
             )
+        product = next((name for name in ("product_id", "product_name") if name in columns), None)
+        if product is not None and "price" not in columns:
+            raise InputError(
+                f"the file has a {product} and no column that is its price",
+                "say which one: --map price=…, or keep the product as a field of your own: --map attributes.product=…; "
+                f"its columns are: {', '.join(self.header or ())}",
+            )
 
     def stage(self, line: int, cells: dict[str, Any], raw: Any) -> None:
         """Write an order and its lines into the staging tables."""
