@@ -57,6 +57,12 @@ def test_the_commands_are_those_of_the_design() -> None:
     assert set(ALL) == EXPECTED
 
 
+@pytest.mark.parametrize("path", [(), ("import",), ("customer",)], ids=" ".join)
+def test_a_list_of_commands_says_of_each_what_it_does(path: tuple[str, ...]) -> None:
+    done = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "80"})
+    assert [line for line in done.stdout.splitlines() if line.endswith("...") and not line.startswith("Usage")] == []
+
+
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
 def test_every_command_has_an_example_in_its_help(path: tuple[str, ...]) -> None:
     done = CliRunner().invoke(app, [*path, "--help"])

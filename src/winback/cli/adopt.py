@@ -29,7 +29,7 @@ class Due(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(adopt)
+    app.command("adopt", short_help="Let this folder send, after a move or a restore.")(adopt)
 
 
 def adopt(

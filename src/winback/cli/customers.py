@@ -33,12 +33,15 @@ CustomerArgument = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(
-        help="Look up one person, hand over what is kept about them, forget them.", no_args_is_help=True, rich_markup_mode=None
+        help="Look up one person, hand over what is kept about them, forget them.",
+        short_help="Look up one person, or forget them.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
     )
-    group.command("show")(show_customer)
-    group.command("export")(export)
-    group.command("unblock")(unblock)
-    group.command("erase")(erase)
+    group.command("show", short_help="Show one person, and what they got.")(show_customer)
+    group.command("export", short_help="Write down everything kept about a person.")(export)
+    group.command("unblock", short_help="Write to an address again that bounced.")(unblock)
+    group.command("erase", short_help="Forget a person; it cannot be undone.")(erase)
     app.add_typer(group, name="customer")
 
 

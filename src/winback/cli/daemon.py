@@ -36,10 +36,10 @@ _SHORTEST, _LONGEST = timedelta(seconds=1), timedelta(hours=1)
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command("run")(run)
-    app.command("daemon")(daemon)
-    app.command("status")(status)
-    app.command("doctor")(doctor)
-    app.command("retry")(retry)
+    app.command("daemon", short_help="Run the campaigns by the clock; serve the pages.")(daemon)
+    app.command("status", short_help="Say whether all is well, and what comes next.")(status)
+    app.command("doctor", short_help="Look closely at everything, gateways too.")(doctor)
+    app.command("retry", short_help="Send again what failed or may not have arrived.")(retry)
 
 
 def run(

@@ -44,7 +44,7 @@ _WORKER = "demo"
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("demo")(demo)
+    app.command("demo", short_help="Run a filled shop over four weeks, and look.")(demo)
 
 
 def demo(

@@ -24,7 +24,7 @@ class Algorithm(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("dkim")(dkim)
+    app.command("dkim", short_help="Make a key that signs letters.")(dkim)
 
 
 def dkim(

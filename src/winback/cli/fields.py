@@ -11,7 +11,7 @@ from winback.cli.base import Column, Output, OutputOption, show
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("fields")(fields)
+    app.command("fields", short_help="List what conditions may ask about.")(fields)
 
 
 def fields(output: OutputOption = Output.TABLE) -> None:

@@ -70,9 +70,9 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
         rich_markup_mode=None,
     )
-    group.command("customers")(import_customers)
+    group.command("customers", short_help="Bring in customers, with what they allowed.")(import_customers)
     group.command("orders")(import_orders)
-    group.command("events")(import_events)
+    group.command("events", short_help="Bring in what people did: visits, downloads …")(import_events)
     app.add_typer(group, name="import")
 
 

@@ -22,8 +22,8 @@ CampaignArgument = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Name 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("preview")(preview)
-    app.command("explain")(explain)
+    app.command("preview", short_help="Show who would get what, and why; send nothing.")(preview)
+    app.command("explain", short_help="Say why a customer gets a campaign, or not.")(explain)
 
 
 def preview(

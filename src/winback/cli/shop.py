@@ -30,9 +30,9 @@ Next:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command()(init)
+    app.command("init", short_help="Make a new shop, to change into your own.")(init)
     app.command()(check)
-    app.command()(schema)
+    app.command("schema", short_help="Write what editors complete campaign files by.")(schema)
 
 
 def init(

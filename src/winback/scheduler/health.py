@@ -132,7 +132,7 @@ def _scheduler(look: _Look) -> Iterator[HealthItem]:
     elif last is None:
         yield HealthItem("scheduler", False, "nothing has run yet", "winback daemon runs the campaigns from now on")
     elif not -_RARE < look.now - last.started_at < _RARE:
-        ahead = " (by a clock that was wrong: it is still to come)" if last.started_at > look.now else ""
+        ahead = " (still to come: a wrong clock, or winback run --now)" if last.started_at > look.now else ""
         remedy = "start the daemon: winback daemon; or call winback run often"
         yield HealthItem("scheduler", False, f"the last pass was at {look.clock(last.started_at)}{ahead}", remedy)
     elif last.finished_at is None and look.now - last.started_at > _LONG:
