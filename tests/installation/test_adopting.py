@@ -12,7 +12,6 @@ from sqlalchemy import Engine, select, update
 from tests.installation.conftest import OpenShop, change_row
 from tests.project.builder import campaign, email_step
 from tests.scheduler.shops import WAKE, add_sleepers, make_shop, rows, states
-from winback.audience import Segment
 from winback.errors import InputError
 from winback.installation import Kind, check, look, places_of
 from winback.project import Project
@@ -174,9 +173,11 @@ def test_a_copy_sends_no_backlog(engine: Engine, shop: Project, now: datetime) -
 def test_where_nobody_can_say_what_was_due_nothing_is_adopted(engine: Engine, shop: Project, now: datetime) -> None:
     add_sleepers(engine, 1, now, prefix="T")
     make_backup(engine)
-    broken = Segment(name="broken", title="Broken", where="no_such_field = 1")  # files like this are refused; a pass survives it
-    with pytest.raises(InputError, match="what was due cannot be told: segments could not be kept up"):
-        let_in(engine, replace(shop, segments={"broken": broken}), now, send_due=False)
+    wake = shop.campaigns["wake"]
+    audience = wake.audience.model_copy(update={"where": "no_such_field = 1"})  # files like this are refused; a pass survives it
+    broken = replace(shop, campaigns={"wake": wake.model_copy(update={"audience": audience})})
+    with pytest.raises(InputError, match="what was due cannot be told: campaign wake: "):
+        let_in(engine, broken, now, send_due=False)
     assert look(engine, shop) is not None
     assert states(engine) == {"sent": 2}
 
