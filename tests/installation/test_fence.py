@@ -187,6 +187,12 @@ def test_a_snapshot_of_a_disk_beside_the_original(engine: Engine, shop: Project,
     assert look(engine, shop) is None
 
 
+def test_a_snapshot_that_is_shown_while_the_machine_runs(engine: Engine, shop: Project) -> None:
+    """Of btrfs for example: every file keeps its number and its birth, on another device."""
+    change_row(engine, device="4711")
+    assert look(engine, shop) is not None
+
+
 def test_a_disk_in_another_machine(engine: Engine, shop: Project) -> None:
     change_row(engine, boot="another's", machine="another", folder="/srv/shop")
     refusal = look(engine, shop)
