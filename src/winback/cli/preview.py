@@ -94,7 +94,11 @@ def explain(
         show_json({**asdict(answer), "first_failure": answer.first_failure and answer.first_failure.rule})
         return
     zone = ZoneInfo(opened.project.settings.shop.zone)
-    rows = [{**asdict(check), "values": _words(check.values, zone)} for check in answer.checks]
+    # The reason of a rule that is met would read as if it were not.
+    rows = [
+        {**asdict(check), "values": _words(check.values, zone), "reason": "" if check.passed else check.reason}
+        for check in answer.checks
+    ]
     if output is Output.CSV:
         show(rows, _CHECK_COLUMNS, output)
         return
@@ -263,8 +267,7 @@ def _show_explanation(answer: Explanation, rows: list[dict[str, Any]], zone: Zon
     else:
         verdict = f"gets nothing: {failure.reason}"
     typer.echo(f"{answer.customer} and {answer.campaign}, as of {_local(answer.at, zone)}: {verdict}")
-    # The reason of a rule that is met would read as if it were not.
-    show([{**row, "reason": "" if row["passed"] else row["reason"]} for row in rows], _CHECK_COLUMNS, Output.TABLE)
+    show(rows, _CHECK_COLUMNS, Output.TABLE)
     for note in answer.enrollments:
         ended = f" ({reason_text(note.exit_reason)})" if note.exit_reason else ""
         typer.echo(f"In it since {_local(note.enrolled_at, zone)} for {note.occasion}: {note.state}{ended}")
