@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, insert, select
 
-from tests.dispatch.gateways import Scripted
+from tests.dispatch.gateways import Scripted, accept
 from tests.installation.conftest import OpenShop, change_row, placed
 from tests.project.builder import write_shop
 from tests.scheduler.shops import WAKE, add_sleepers, make_shop, states
 from winback.dispatch import dispatch
+from winback.gateways.base import Outcome, Outgoing
 from winback.installation import Kind, admit, advance, check, look, places_of
 from winback.project import Project
 from winback.scheduler import run_pass
@@ -52,6 +53,24 @@ def test_a_pass_that_sends_leaves_every_copy_of_before_behind(engine: Engine, sh
     assert run_pass(engine, shop, now, "test").sent == 1
     assert (shop.root / CARD).read_bytes() != before
     assert kind(engine, shop) is None
+
+
+def test_a_backup_that_is_made_while_a_pass_sends_is_an_older_one_afterwards(
+    engine: Engine, shop: Project, now: datetime
+) -> None:
+    add_sleepers(engine, 2, now, prefix="T")
+    asked = iter([False] * 4)
+    run_pass(engine, shop, now, "test", stop=lambda: next(asked, True))  # planned, and not sent
+    kept: list[AnyRow] = []
+
+    def decide(message: Outgoing) -> Outcome:
+        kept[:] = places_of(engine)
+        return accept(message)
+
+    gateway = Scripted(decide=decide)
+    assert dispatch(engine, shop, worker="test", clock=lambda: now, gateways={"outbox": gateway}).sent == 2
+    restore(engine, kept)
+    assert kind(engine, shop) is Kind.RESTORED
 
 
 def chown_all(root: Path) -> None:
