@@ -51,14 +51,14 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
                 connection, "C1", NOW - timedelta(days=9), first_name="Zoë & Co", email=address, locale="en-GB", country="GB",
                 email_hash=hash_address(address, project.key("address")),
             )  # fmt: skip
-            run_pass(engine, project, NOW - timedelta(days=2), "test")
+        run_pass(engine, project, NOW - timedelta(days=2), "test")
         order = _order(engine, customer)
-        for hours in range(0, 49, 6):
-            run_pass(engine, project, NOW - timedelta(hours=48 - hours), "test")
+        passes = [run_pass(engine, project, NOW - timedelta(hours=48 - hours), "test") for hours in range(0, 49, 6)]
+        outcomes = [(done.planned, done.sent, done.skipped, done.errors) for done in passes]
         messages = list(server.messages)
         engine.dispose()
     assert order
-    assert len(messages) == 1
+    assert len(messages) == 1, outcomes
     return root, messages[0].content
 
 
