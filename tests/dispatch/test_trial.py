@@ -71,15 +71,6 @@ def test_what_is_not_said_goes_to_nobody(make_house: MakeHouse, deliver: dict[st
     assert house.states() == {"skipped": 3}
 
 
-def test_an_underscore_in_a_domain_is_no_wildcard(make_house: MakeHouse) -> None:
-    house = on_trial(make_house, allow=["a_b@example.com"])
-    house.due(email="a_b@example.com")
-    house.due(email="axb@example.com")
-    gateway = Scripted()
-    house.run(gateway)
-    assert gateway.addresses == ["a_b@example.com"]
-
-
 def test_an_address_that_changes_after_the_rules_were_asked_is_asked_about_again(make_house: MakeHouse) -> None:
     house = on_trial(make_house, allow=["@example.com"])
     due = sorted(house.due(60))  # more than are composed at once; they go in the order of their ids

@@ -83,6 +83,16 @@ def test_bounces_at_somebody_elses_do_not_add_up(shop: Shop, redirected: bool) -
 
 
 @pytest.mark.parametrize("redirected", [True, False], ids=["redirected", "their own"])
+def test_nor_do_they_with_one_of_their_own(shop: Shop, redirected: bool) -> None:
+    sent(shop, redirected=redirected, count=5)
+    with writing(shop.engine) as connection:
+        connection.execute(messages.update().where(messages.c.provider_id == "C1-0").values(redirected=False))
+    for number in reversed(range(5)):
+        report(shop, {"kind": "bounced", "provider_id": f"C1-{number}"})
+    assert len(shop.rows(suppressions, "reason")) == (0 if redirected else 1)
+
+
+@pytest.mark.parametrize("redirected", [True, False], ids=["redirected", "their own"])
 def test_its_unsubscribe_link_answers_and_changes_nothing(shop: Shop, redirected: bool) -> None:
     [message] = sent(shop, redirected=redirected)
     path = f"/u/{shop.token('unsubscribe', message)}"
