@@ -28,7 +28,8 @@ body { margin: 0; padding: 0; background-color: #f4f1ea; }
 
 _PICK = (
     '<tr><td><a href="{{ shop.website }}/records/number-%d?edition=second&amp;shelf=%d"><span class="name">Record %d</span></a>'
-    '<br>A quiet evening, pressed on heavy vinyl, number %d of 300.</td><td class="price">%d.00</td></tr>\n'
+    "<br>A quiet evening, pressed on heavy vinyl, number %d of 300. Recorded in two nights, with nobody in a hurry, meant to be "
+    'heard from the first groove to the last.</td><td class="price">%d.00</td></tr>\n'
 )
 
 HTML = (

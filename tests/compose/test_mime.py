@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import quopri
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winback.compose.mime import Letter, build
+from winback.compose.mime import Letter, build, encoded_pieces, encoded_value
 from winback.errors import RenderError
 
 UNSUBSCRIBE = "https://mail.shop.example/u/" + "A" * 140
@@ -150,3 +151,24 @@ def test_whatever_people_are_called(subject: str, text: str, name: str) -> None:
     assert message["Subject"].startswith("a")
     assert message["To"] == "anna@example.com"
     assert [part.get_content_type() for part in message.iter_parts()] == ["text/plain", "text/html"]
+
+
+_PIECE = st.text(st.sampled_from(list('ab =.\n\té🎷"<>&_-')), max_size=200)
+_VALUE = st.text(st.sampled_from(list('ab =.\té🎷"<>&_-')), max_size=200)
+
+
+@given(st.lists(_PIECE, min_size=1, max_size=4), st.lists(_VALUE, min_size=3, max_size=3))
+def test_pieces_with_values_between_them_read_like_the_whole(literals: list[str], values: list[str]) -> None:
+    pieces = [piece for literal in literals for piece in (literal, "")][:-1]
+    encoded = encoded_pieces("text/plain", pieces)
+    if encoded is None:
+        return  # shorter in base64
+    whole = list(pieces)
+    whole[1::2] = values[: len(literals) - 1]
+    encoded[1::2] = map(encoded_value, whole[1::2])
+    head, _, body = b"".join(encoded).partition(b"\r\n\r\n")
+    assert b"quoted-printable" in head
+    # A value at the end keeps its line ends; pieces at the end lose theirs, as a whole part does.
+    last = whole.pop().rstrip("\n")
+    assert quopri.decodestring(body).decode() == ("".join(whole) + last).replace("\n", "\r\n") + "\r\n"
+    assert [line for line in body.split(b"\r\n") if len(line) > 76] == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -15,7 +15,7 @@ from winback.compose import html as html_part
 from winback.compose import mime, sms
 from winback.compose.dkim import Signer
 from winback.compose.links import LinkIds, Links, Rewriter, Tagging, signed_addresses
-from winback.compose.message import Composed, Recipient
+from winback.compose.message import Composed, LinkTarget, Recipient
 from winback.compose.outline import Given
 from winback.compose.outlines import Outlines
 from winback.compose.place import Place, choose_locale, parse_locale
@@ -80,17 +80,19 @@ class Composer:
         variant: str = "",
         now: datetime,
         link_ids: LinkIds,
+        shown: bool = True,
     ) -> Composed:
         """Return the finished message of one step for one recipient; raise RenderError when it cannot be sent as it should be.
         Raise SigningError when no letter can be signed that should be.
 
         `recipient.channel` may be the step's fallback. `link_ids` is called once, with all links that are counted, and returns
-        their ids in the same order; it is not called when there are none.
+        their ids in the same order; it is not called when there are none. What nobody will look at need not be `shown`: page,
+        text and size may be left out then.
         """
         letter = self._letter(campaign, step.for_variant(variant), recipient, variant, now)
         if recipient.channel is Channel.SMS:
             return self._text_message(letter, now, link_ids)
-        return self._email(letter, now, link_ids)
+        return self._email(letter, now, link_ids, shown)
 
     def languages(self, template: str, channel: Channel) -> list[str]:
         """Return the languages beside the shop's own in which a template exists, as BCP 47 tags."""
@@ -150,7 +152,7 @@ class Composer:
             self._languages[key] = found
         return found
 
-    def _email(self, letter: _Letter, now: datetime, link_ids: LinkIds) -> Composed:
+    def _email(self, letter: _Letter, now: datetime, link_ids: LinkIds, shown: bool) -> Composed:
         name = f"{letter.template}{letter.language}.email.html"
         subject = self._line(letter, "subject", name)
         if not subject:
@@ -168,12 +170,29 @@ class Composer:
             token = sign(self._key, "open", letter.recipient.message_id)
             picture = f"{self._settings.web.public_url}/o/{token}.gif"
         try:
-            page, text = self._parts(letter, name, Given(preheader, picture), link_ids)
+            must_hold = letter.unsubscribe_url if letter.campaign.purpose is Purpose.MARKETING else ""
+            page, text = self._parts(letter, name, Given(preheader, picture, must_hold), link_ids, shown)
         except RenderError as error:
             raise self._in_file(error, name) from error
-        return self._mailed(letter, subject, page, text, now)
+        content = self._mail(letter, subject, page, text, now)
+        outgoing = Outgoing(
+            message_id=letter.recipient.message_id,
+            channel="email",
+            recipient=letter.recipient.address,
+            sender=self._settings.shop.email_from,
+            content=content,
+            text="",
+            envelope_from=self._settings.shop.email_from,
+            subject=subject,
+            at=now,
+        )
+        if isinstance(page, bytes) or isinstance(text, bytes):
+            return Composed(outgoing, subject, None, "", None, 0)
+        return Composed(outgoing, subject, page, text, None, len(page.encode("utf-8", "replace")))
 
-    def _parts(self, letter: _Letter, name: str, given: Given, link_ids: LinkIds) -> tuple[str, str]:
+    def _parts(
+        self, letter: _Letter, name: str, given: Given, link_ids: LinkIds, shown: bool
+    ) -> tuple[str, str] | tuple[bytes, bytes]:
         """Return the HTML part and the text part: from the letter's outline if there is one, else by the whole way."""
         own_text = f"{letter.template}{letter.language}.email.txt"
         text_name = own_text if self._renderer.has(own_text) else None
@@ -182,7 +201,15 @@ class Composer:
             attempt = self._outlines.attempt(name, text_name, letter.variables, letter.place, tagging=tagging, given=given)
             if attempt is not None:
                 message_id = letter.recipient.message_id
-                parts = attempt.filled(lambda targets: signed_addresses(targets, tagging, self._key, message_id, link_ids))
+
+                def signed(targets: Sequence[LinkTarget]) -> Mapping[str, str]:
+                    return signed_addresses(targets, tagging, self._key, message_id, link_ids)
+
+                encoded = None if shown else attempt.encoded(signed)
+                if encoded is not None:
+                    self.outlined += 1
+                    return encoded
+                parts = attempt.filled(signed)
                 if parts is not None:
                     self._must_offer_unsubscribing(letter, *parts)
                     self.outlined += 1
@@ -204,7 +231,7 @@ class Composer:
             attempt.learn((page, text), list(letter.links.targets.values()), rewriter.signed)
         return page, text
 
-    def _mailed(self, letter: _Letter, subject: str, page: str, text: str, now: datetime) -> Composed:
+    def _mail(self, letter: _Letter, subject: str, page: str | bytes, text: str | bytes, now: datetime) -> bytes:
         shop, recipient = self._settings.shop, letter.recipient
         content = mime.build(
             mime.Letter(
@@ -223,20 +250,7 @@ class Composer:
                 feedback=(letter.campaign.name, letter.step.name, letter.campaign.purpose.value),
             )
         )
-        if self._is_signed:
-            content = self._signer.sign(content, now)
-        outgoing = Outgoing(
-            message_id=recipient.message_id,
-            channel="email",
-            recipient=recipient.address,
-            sender=shop.email_from,
-            content=content,
-            text="",
-            envelope_from=shop.email_from,
-            subject=subject,
-            at=now,
-        )
-        return Composed(outgoing, subject, page, text, None, len(page.encode("utf-8", "replace")))
+        return self._signer.sign(content, now) if self._is_signed else content
 
     @cached_property
     def _signer(self) -> Signer:

@@ -9,21 +9,25 @@ from __future__ import annotations
 import binascii
 import re
 from base64 import b64encode
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
+from functools import lru_cache
 
 from winback.errors import RenderError
 
 _LINE = 76  # characters, RFC 2047 section 2 for encoded-words, RFC 2045 section 6.7 for bodies
 _LONGEST_LINE = 998  # characters, RFC 5322 section 2.1.1
 _ADDRESS = re.compile(r"[!#-'*+\-/-9=?A-Z^-~]+(?:\.[!#-'*+\-/-9=?A-Z^-~]+)*@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?\Z")
+_URL = re.compile(r"[!-;=?-~]+\Z")
 _TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 #: C0 and C1 controls, line and paragraph separators, and halves of surrogate pairs: none belongs into a header.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]*\Z")
 #: Half-pairs cannot be written in UTF-8, and NUL is not allowed in mail at all.
-_UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
+_UNWRITABLE = re.compile("[\ud800-\udfff]")
+_REPLACEMENT = "\ufffd".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +40,8 @@ class Letter:
     recipient: str
     reply_to: str | None
     subject: str
-    text: str
-    html: str | None
+    text: str | bytes  # or a body part, encoded and with its headers
+    html: str | bytes | None
     date: datetime
     unsubscribe_url: str
     list_name: str  # shown by mail readers
@@ -50,22 +54,22 @@ def build(letter: Letter) -> bytes:
     sender, recipient = _address(letter.sender), _address(letter.recipient)
     domain = sender.rpartition("@")[2]
     headers = [
-        ("From", f"{_phrase('From', letter.sender_name)} <{sender}>" if letter.sender_name.strip() else sender),
+        ("From", _named("From", letter.sender_name, sender) if letter.sender_name.strip() else sender),
         ("To", recipient),
         *([("Reply-To", _address(letter.reply_to))] if letter.reply_to else []),
         ("Subject", _unstructured("Subject", letter.subject)),
-        ("Date", format_datetime(letter.date)),
+        ("Date", _date(letter.date)),
         ("Message-ID", f"<{_token(letter.message_id)}@{domain}>"),
         # RFC 2369 and RFC 8058: both headers, and the address whole.
         ("List-Unsubscribe", f"<{_url(letter.unsubscribe_url)}>"),
         ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),
-        ("List-Id", f"{_phrase('List-Id', letter.list_name)} <{_token(letter.list_label)}.{domain}>"),
+        ("List-Id", _named("List-Id", letter.list_name, f"{_token(letter.list_label)}.{domain}")),
         # RFC 3834 section 5: sent by a program at its own time, marketing and service alike; automatic answers stay away.
         ("Auto-Submitted", "auto-generated"),
         ("Feedback-ID", _feedback(letter.feedback, domain)),
         ("MIME-Version", "1.0"),
     ]
-    head = "".join(f"{name}: {_checked(value)}\r\n" for name, value in headers).encode("ascii")
+    head = "".join([f"{name}: {_checked(value)}\r\n" for name, value in headers]).encode("ascii")
     text = _part("text/plain", letter.text)
     if letter.html is None:
         return head + text
@@ -88,19 +92,90 @@ def single_line(value: str) -> str:
     return " ".join(_CONTROLS.sub(" ", value).split())
 
 
-def _part(kind: str, content: str) -> bytes:
-    """Return one body part with its headers, in whichever of quoted-printable and base64 is shorter."""
-    normalised = _UNWRITABLE.sub("\ufffd", content).replace("\r\n", "\n").replace("\r", "\n").rstrip("\n") + "\n"
-    raw = normalised.replace("\n", "\r\n").encode("utf-8")
+def _part(kind: str, content: str | bytes) -> bytes:
+    """Return one body part with its headers, in whichever of quoted-printable and base64 is shorter; bytes are one already."""
+    if isinstance(content, bytes):
+        return content
+    if "\r" in content:
+        content = content.replace("\r\n", "\n").replace("\r", "\n")
+    normalised = content.rstrip("\n").replace("\n", "\r\n") + "\r\n"
+    try:
+        raw = normalised.encode("utf-8")
+    except UnicodeEncodeError:
+        raw = _UNWRITABLE.sub("\ufffd", normalised).encode("utf-8")
+    raw = raw.replace(b"\x00", _REPLACEMENT)
+    if _is_short_quoted(raw):
+        return _part_head(kind, "quoted-printable") + _quoted_printable(raw)
+    return _part_head(kind, "base64") + _base64_lines(raw)
+
+
+def _is_short_quoted(raw: bytes) -> bool:
+    """Say whether quoted-printable makes less of it than base64."""
     escapes = len(raw) - len(raw.translate(None, _NEEDS_ESCAPE))
-    if 2 * escapes < len(raw) / 3:
-        encoding, body = "quoted-printable", _quoted_printable(raw)
-    else:
-        encoding, body = "base64", _base64_lines(raw)
-    return f'Content-Type: {kind}; charset="utf-8"\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n'.encode() + body
+    return 2 * escapes < len(raw) / 3
+
+
+def _part_head(kind: str, encoding: str) -> bytes:
+    return f'Content-Type: {kind}; charset="utf-8"\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n'.encode()
 
 
 _NEEDS_ESCAPE = bytes([*range(9), 11, 12, *range(14, 32), ord("="), *range(127, 256)])
+
+
+def encoded_pieces(kind: str, pieces: Sequence[str]) -> list[bytes] | None:
+    """Return the pieces of a body part in quoted-printable, the headers before the first, to be joined with encoded values.
+
+    Every other piece is a place for a value. Return None for a part that is shorter in base64, or cannot be written.
+    """
+    raw = "".join(pieces)
+    if "\r" in raw or "\x00" in raw or _UNWRITABLE.search(raw) or not _is_short_quoted(raw.encode("utf-8")):
+        return None
+    encoded = [_closed(piece.replace("\n", "\r\n").encode("utf-8")) for piece in pieces[:-1]]
+    last = pieces[-1].rstrip("\n")
+    encoded.append(_closed(last.replace("\n", "\r\n").encode("utf-8")) + b"\r\n")
+    encoded[0] = _part_head(kind, "quoted-printable") + encoded[0]
+    return encoded
+
+
+@lru_cache(maxsize=16_384)
+def encoded_value(value: str) -> bytes:
+    """Do as `encoded_line`, and remember it: names, cities and prices come again and again."""
+    return encoded_line(value)
+
+
+def encoded_line(value: str) -> bytes:
+    """Return a text of one line that stands between two pieces; as they do, it begins a line, and ends one that goes on."""
+    raw = value.encode("utf-8")
+    if len(raw) < _LINE and raw.isascii() and b"=" not in raw and not raw.startswith(b"."):
+        return raw + b"=\r\n"
+    return _closed(raw)
+
+
+def _closed(raw: bytes) -> bytes:
+    """Return quoted-printable that ends with a line's end, a soft one where the text has none (RFC 2045 section 6.7, rule 5)."""
+    if not raw:
+        return b""
+    body = _quoted_printable(raw)
+    if b"\n" not in raw:
+        body = body.replace(b"\n", b"\r\n")  # binascii breaks lines as the text does, with LF where it has none
+    if body.startswith(b"."):
+        # Or it would be doubled on the wire, which takes time.
+        rest = body.lstrip(b".")
+        return b"=2E=\r\n" * (len(body) - len(rest)) + _ended(rest)
+    return _ended(body)
+
+
+def _ended(body: bytes) -> bytes:
+    start = body.rfind(b"\r\n") + 2 if b"\r\n" in body else 0
+    if start == len(body):
+        return body
+    end = len(body)
+    if end - start >= _LINE:
+        end = start + _LINE - 1
+        escape = body.rfind(b"=", end - 2, end)
+        end = end if escape < 0 else escape
+        return body[:end] + b"=\r\n" + body[end:] + b"=\r\n"
+    return body + b"=\r\n"
 
 
 def _quoted_printable(raw: bytes) -> bytes:
@@ -133,6 +208,16 @@ def _unstructured(name: str, value: str) -> str:
     return "\r\n ".join(lines)
 
 
+@lru_cache(maxsize=256)
+def _named(name: str, phrase: str, address: str) -> str:
+    return f"{_phrase(name, phrase)} <{address}>"
+
+
+@lru_cache(maxsize=256)
+def _date(moment: datetime) -> str:
+    return format_datetime(moment)
+
+
 def _phrase(name: str, value: str) -> str:
     """Return a display name: as it is, quoted, or as encoded-words (RFC 5322 section 3.2.5)."""
     text = single_line(value)
@@ -159,6 +244,7 @@ def _encoded_words(text: str, room: int) -> str:
     return "\r\n ".join(words)
 
 
+@lru_cache(maxsize=256)
 def _feedback(parts: tuple[str, ...], domain: str) -> str:
     """Return Gmail's Feedback-ID: up to three names of ours, then the sender's, 5 to 15 characters and always the same."""
     names = [re.sub(r"[^A-Za-z0-9_.-]", "-", part)[:40] for part in parts[:3]]
@@ -179,13 +265,15 @@ def _token(value: str) -> str:
 
 
 def _url(value: str) -> str:
-    if not re.fullmatch(r"[!-;=?-~]+", value) or len(value) > _LONGEST_LINE - len("List-Unsubscribe: <>"):
+    if not _URL.match(value) or len(value) > _LONGEST_LINE - len("List-Unsubscribe: <>"):
         raise RenderError("the unsubscribe address cannot be written in a header", "look at web.public_url in config.toml")
     return value
 
 
 def _checked(value: str) -> str:
     """Return a finished header value; the last line of defence against a line break that begins another header."""
+    if value.isascii() and value.isprintable() and value.strip():
+        return value
     if any(not line.isascii() or not line.isprintable() or not line.strip() for line in value.split("\r\n ")):
         raise RenderError("a header holds a line break or a control character", "look at names and subject")
     return value

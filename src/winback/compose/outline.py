@@ -17,7 +17,7 @@ from itertools import pairwise
 from markupsafe import escape
 
 from winback.compose import html as html_part
-from winback.compose import links
+from winback.compose import links, mime
 from winback.compose.links import Tagging
 from winback.compose.message import LinkTarget
 from winback.compose.recording import MARK, MARKING
@@ -48,61 +48,77 @@ class CannotOutline(Exception):  # noqa: N818 - a way that is not open, and no e
 
 @dataclass(frozen=True)
 class Given:
-    """What a letter's pieces are filled with, beside its values."""
+    """What a letter's pieces are filled with beside its values, and an address that it must not lack."""
 
     preheader: str
     picture: str
+    must_hold: str = ""
 
 
 Signed = Callable[[Sequence[LinkTarget]], Mapping[str, str]]
 
+#: What comes in between the pieces.
+_TEXT, _ATTRIBUTE, _COMMENT, _LINK, _PREHEADER, _PHOTO = range(6)
+_KINDS = {"T": _TEXT, "A": _ATTRIBUTE, "C": _COMMENT}
 
-@dataclass(frozen=True)
+#: What is written differently in some places of a letter.
+_SPECIAL = re.compile("[&\"'\xa0\u202f]")
+
+
 class _Part:
-    """A page or a text: literal pieces, and the places of everything that comes in between."""
+    """A page or a text: literal pieces, and in between what is different in each letter, by its kind and number."""
 
-    pieces: list[str]
-    values: list[tuple[int, int]] = field(default_factory=list)  # place and number: of text
-    attributes: list[tuple[int, int]] = field(default_factory=list)
-    comments: list[tuple[int, int]] = field(default_factory=list)
-    links: list[tuple[int, int]] = field(default_factory=list)
-    previews: list[int] = field(default_factory=list)
-    pictures: list[int] = field(default_factory=list)
-
-    @classmethod
-    def cut(cls, outline: str) -> _Part:
-        part = cls([])
-        kinds = {"T": part.values, "A": part.attributes, "C": part.comments}
+    def __init__(self, outline: str, kind: str) -> None:
+        self.slots: list[tuple[int, int]] = []
+        self._pieces: list[str] = []
         end = 0
         for found in _CUT.finditer(outline):
-            part.pieces.append(outline[end : found.start()])
-            end, place = found.end(), len(part.pieces)
-            kind, value, link, preview, _ = found.groups()
-            if kind:
-                kinds[kind].append((place, int(value)))
+            self._pieces += (outline[end : found.start()], "")
+            end = found.end()
+            value_kind, value, link, preview, _ = found.groups()
+            if value_kind:
+                self.slots.append((_KINDS[value_kind], int(value)))
             elif link:
-                part.links.append((place, int(link)))
-            elif preview:
-                part.previews.append(place)
+                self.slots.append((_LINK, int(link)))
             else:
-                part.pictures.append(place)
-            part.pieces.append("")
-        part.pieces.append(outline[end:])
-        return part
+                self.slots.append((_PREHEADER if preview else _PHOTO, 0))
+        self._pieces.append(outline[end:])
+        self._encoded = mime.encoded_pieces(kind, self._pieces) or []
+
+    @property
+    def is_encoded(self) -> bool:
+        """Say whether the part can be put together as it goes over the wire."""
+        return bool(self._encoded)
+
+    def joined(self, filling: list[str]) -> str:
+        """Return the part as text."""
+        pieces = self._pieces.copy()
+        pieces[1::2] = filling
+        return "".join(pieces)
+
+    def encoded(self, filling: list[str], known: Mapping[str, bytes]) -> bytes:
+        """Return the part as it goes over the wire, with its headers; `known` are texts in it that are encoded already."""
+        pieces = self._encoded.copy()
+        pieces[1::2] = [known.get(text) or mime.encoded_value(text) for text in filling]
+        return b"".join(pieces)
 
 
 class _Written:
     """A text with marks, such as an address: its pieces, to be joined with the values as they are."""
 
-    __slots__ = ("_numbers", "_pieces", "fixed")
+    __slots__ = ("_numbers", "_pieces", "fixed", "only")
 
     def __init__(self, text: str) -> None:
         cut = MARK.split(text)  # literal, kind, number, literal …
         self._pieces = [*cut[::3]]
         self._numbers = [int(number) for number in cut[2::3]]
         self.fixed = None if self._numbers else text
+        #: The value that is all there is of it.
+        self.only = self._numbers[0] if self._numbers and self._pieces == ["", ""] else None
 
     def joined(self, values: Sequence[str]) -> str:
+        if self.only is not None:
+            return values[self.only]
         if self.fixed is not None:
             return self.fixed
         joined = [self._pieces[0]]
@@ -128,6 +144,7 @@ class Outline:
     def __init__(self, page: str, written: str | None, tagging: Tagging, *, preheader: bool, picture: bool) -> None:
         """Prepare from a page and perhaps a text with marks; raise CannotOutline, and RenderError for what is wrong with them."""
         self._tagging = tagging
+        self._ours = f"{tagging.public_url}/"
         self._links: list[_Link] = []
         self._known: dict[tuple[str, str | None], LinkTarget | None] = {}
         inlined = html_part.inline_styles(page)
@@ -141,39 +158,69 @@ class Outline:
             raise CannotOutline
         whole = html_part.with_preheader(inlined, _PREVIEW if preheader else "")
         whole = html_part.with_pixel(whole, _PICTURE) if picture else whole
-        self._page, self._text = _Part.cut(whole), _Part.cut(text)
+        self._page, self._text = _Part(whole, "text/html"), _Part(text, "text/plain")
         self._derived = written is None
 
     def filled(self, values: Sequence[str], given: Given, signed: Signed) -> tuple[str, str]:
         """Return page and text of one letter; raise CannotOutline when one of its values does not fit in."""
+        page, text = self._fillings(values, given, signed)
+        return self._page.joined(page), self._text.joined(text)
+
+    def encoded(self, values: Sequence[str], given: Given, signed: Signed) -> tuple[bytes, bytes]:
+        """Return page and text of one letter as they go over the wire; raise CannotOutline as well where they cannot be."""
+        wanted = given.must_hold
+        if not (self._page.is_encoded and self._text.is_encoded):
+            raise CannotOutline
+        if wanted and not (self._holds(self._page, values, wanted) and self._holds(self._text, values, wanted)):
+            raise CannotOutline
+        known: dict[str, bytes] = {}
+
+        def encoded(targets: Sequence[LinkTarget]) -> Mapping[str, str]:
+            addresses = signed(targets)
+            known.update((address, mime.encoded_line(address)) for address in addresses.values())
+            return addresses
+
+        page, text = self._fillings(values, given, encoded)
+        return self._page.encoded(page, known), self._text.encoded(text, known)
+
+    def _fillings(self, values: Sequence[str], given: Given, signed: Signed) -> tuple[list[str], list[str]]:
         targets: dict[str, LinkTarget] = {}
-        found = [self._target(link, values, targets) for link in self._links]
+        found: list[tuple[str, str]] = []
+        for link in self._links:
+            target = link.target
+            if target is None:
+                found.append(self._led(link, values, targets))
+            else:
+                targets.setdefault(target.url, target)
+                found.append((target.url, ""))
         # Everything that can go wrong has: `signed` may be asked once for each letter only.
         addresses = signed(list(targets.values())) if targets else {}
-        in_page, in_text = [], []
-        for url, tail in found:
-            address = addresses.get(url, url)
-            in_page.append(links.escaped(address))
-            in_text.append(address + tail)
-        page = self._page.pieces.copy()
-        for place, number in self._page.values:
-            page[place] = _as_text(values[number])
-        for place, number in self._page.attributes:
-            page[place] = links.escaped(values[number])
-        for place, number in self._page.comments:
-            page[place] = str(escape(values[number]))
-        for place, number in self._page.links:
-            page[place] = in_page[number]
-        for place in self._page.previews:
-            page[place] = html_part.escaped_preheader(given.preheader)
-        for place in self._page.pictures:
-            page[place] = html_escape(given.picture)
-        text = self._text.pieces.copy()
-        for place, number in (*self._text.values, *self._text.attributes):
-            text[place] = _as_words(values[number]) if self._derived else values[number]
-        for place, number in self._text.links:
-            text[place] = in_text[number]
-        return "".join(page), "".join(text)
+        in_text = [addresses.get(url, url) + tail for url, tail in found]
+        in_page = [links.escaped(address) if "&" in address else address for address in in_text]
+        texts: Sequence[str] = values
+        attributes: Sequence[str] = values
+        comments: Sequence[str] = values
+        words: Sequence[str] = values
+        if _SPECIAL.search("\n".join(values)):
+            texts = [_as_text(value) for value in values]
+            attributes = [links.escaped(value) for value in values]
+            comments = [str(escape(value)) for value in values]
+            words = [_as_words(value) for value in values] if self._derived else values
+        preheader, picture = html_part.escaped_preheader(given.preheader), html_escape(given.picture)
+        on_page = (texts, attributes, comments, in_page, (preheader,), (picture,))
+        in_words = (words, words, words, in_text)
+        return (
+            [on_page[kind][number] for kind, number in self._page.slots],
+            [in_words[kind][number] for kind, number in self._text.slots],
+        )
+
+    def _holds(self, part: _Part, values: Sequence[str], wanted: str) -> bool:
+        """Say whether a value that is an address is printed by itself somewhere in a part."""
+        for kind, number in part.slots:
+            place = self._links[number].address.only if kind == _LINK else number if kind in (_TEXT, _ATTRIBUTE) else None
+            if place is not None and values[place] == wanted:
+                return True
+        return False
 
     # Preparing
 
@@ -207,34 +254,28 @@ class Outline:
 
     # Filling
 
-    def _target(self, link: _Link, values: Sequence[str], targets: dict[str, LinkTarget]) -> tuple[str, str]:
-        """Return where a link of one letter leads, and what follows it in running text; note the target if it is counted."""
-        target, tail = link.target, ""
-        if target is None:
-            address = link.address.joined(values)
-            if link.in_text:
-                if not links.IN_TEXT.fullmatch(address):
-                    raise CannotOutline
-                address, tail = links.without_sentence(address)
-            label = None if link.label is None else " ".join(link.label.joined(values).split())
-            if address.startswith(self._ours):
-                if label == address:
-                    raise CannotOutline
-                return address, tail
-            key = (address, label)
-            if key not in self._known:
-                if len(self._known) >= _REMEMBERED:
-                    self._known.clear()
-                self._known[key] = self._counted(link, address, label)
-            target = self._known[key]
-            if target is None:
+    def _led(self, link: _Link, values: Sequence[str], targets: dict[str, LinkTarget]) -> tuple[str, str]:
+        """Return where a link of this letter leads, and what follows it in running text; note the target if it is counted."""
+        address, tail = link.address.joined(values), ""
+        if link.in_text:
+            if not links.IN_TEXT.fullmatch(address):
                 raise CannotOutline
+            address, tail = links.without_sentence(address)
+        label = None if link.label is None else " ".join(link.label.joined(values).split())
+        if address.startswith(self._ours):
+            if label == address:
+                raise CannotOutline
+            return address, tail
+        key = (address, label)
+        if key not in self._known:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[key] = self._counted(link, address, label)
+        target = self._known[key]
+        if target is None:
+            raise CannotOutline
         targets.setdefault(target.url, target)
         return target.url, tail
-
-    @property
-    def _ours(self) -> str:
-        return f"{self._tagging.public_url}/"
 
     def _counted(self, link: _Link, address: str, label: str | None) -> LinkTarget | None:
         links.refuse_broken(address)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from winback.compose.links import Tagging
 from winback.compose.message import LinkTarget
@@ -27,6 +27,7 @@ _FEW = 5
 
 _Key = tuple[Any, ...]
 _Parts = tuple[str, str]
+_Filled = TypeVar("_Filled")
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,11 @@ class Attempt:
 
     def filled(self, signed: Signed) -> _Parts | None:
         """Return page and text, None when the letter has to go the whole way; `signed` is not asked then."""
-        return self.outlines.fill(self, signed)
+        return self.outlines.fill(self, lambda outline: outline.filled(self.values, self.given, signed))
+
+    def encoded(self, signed: Signed) -> tuple[bytes, bytes] | None:
+        """Return page and text as they go over the wire, None when there is no short way to them; `signed` is not asked then."""
+        return self.outlines.fill(self, lambda outline: outline.encoded(self.values, self.given, signed))
 
     def learn(self, parts: _Parts, targets: list[LinkTarget], addresses: Mapping[str, str]) -> None:
         """Take what became of the letter on the whole way, to do the same for others like it."""
@@ -80,14 +85,14 @@ class Outlines:
         key = (page, tagging, bool(given.preheader), bool(given.picture), marked, written)
         return Attempt(self, page, key, written or None, recorder.values, tagging, given)
 
-    def fill(self, attempt: Attempt, signed: Signed) -> _Parts | None:
+    def fill(self, attempt: Attempt, filled: Callable[[Outline], _Filled]) -> _Filled | None:
         """Return the letter's page and text from its outline, if there is one."""
         shape = self._shapes.get(attempt.key)
         outline = shape.outlines.get(_pinned(shape, attempt)) if shape is not None else None
         parts = None
         if outline is not None:
             try:
-                parts = outline.filled(attempt.values, attempt.given, signed)
+                parts = filled(outline)
             except (CannotOutline, RenderError):
                 parts = None
         balance = self._balance[attempt.template]

@@ -114,6 +114,7 @@ class Renderer:
     def __init__(self, root: Path, folder: Path) -> None:
         self._root = root
         self.folder = folder
+        self._files: dict[str, bool] = {}
         self._texts: dict[tuple[str, Path, str], Template] = {}
         self._environment = self._new(_Environment, printable)
         self._marking: _MarkingEnvironment | None = None
@@ -136,7 +137,10 @@ class Renderer:
 
     def has(self, name: str) -> bool:
         """Say whether there is a file of this name in the templates folder."""
-        return (self.folder / name).is_file()
+        found = self._files.get(name)
+        if found is None:
+            found = self._files[name] = (self.folder / name).is_file()
+        return found
 
     def source(self, name: str) -> str:
         """Return the text of a template file as it was written."""

@@ -12,6 +12,7 @@ import hmac
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal
 from uuid import UUID
@@ -81,6 +82,7 @@ def _mac(key: bytes, kind: str, body: bytes) -> bytes:
     return blake2b(body, key=key, digest_size=_MAC_BYTES, person=kind.encode("ascii")).digest()
 
 
+@lru_cache(maxsize=16_384)
 def _varint(number: int) -> bytes:
     encoded = bytearray()
     while number > 0x7F:

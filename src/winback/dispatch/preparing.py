@@ -102,7 +102,7 @@ class Preparer:
 
         try:
             composed = self._composer.compose(
-                item.campaign, item.step, recipient, variant=claim.variant, now=now, link_ids=link_ids
+                item.campaign, item.step, recipient, variant=claim.variant, now=now, link_ids=link_ids, shown=False
             )
         except RenderError as error:
             where = f"{error.file}:{error.line}" if error.file and error.line else str(error.file or item.campaign.path.name)

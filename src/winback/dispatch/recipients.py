@@ -22,6 +22,18 @@ from winback.store import VOID_STATUSES, Channel, customers, enrollments, order_
 #: Values in one IN list; SQLite binds at most 32 766 at once.
 _BATCH = 500
 
+#: What is read of each; rows have more columns, and reading them takes time.
+_PERSON = [
+    customers.c[name]
+    for name in (
+        *("id", "external_id", "first_name", "last_name", "email", "phone", "country", "city", "locale", "local_zone"),
+        *("birth_month", "birth_day", "attributes", "currency", "order_count", "spent_minor"),
+        *("first_order_at", "last_order_at", "last_order_id"),
+    )
+]
+_ORDER = [orders.c[name] for name in ("id", "external_id", "placed_at", "total_minor", "currency")]
+_LINE = [order_lines.c[name] for name in ("order_id", "name", "quantity", "price_minor", "category", "url")]
+
 _LEAP_DAY = (2, 29)
 
 
@@ -113,7 +125,7 @@ def _load(connection: Connection, project: Project, addressees: Sequence[Address
 
 
 def _by_id(connection: Connection, ids: Collection[int]) -> dict[int, Row[Any]]:
-    return {row.id: row for row in connection.execute(select(customers).where(customers.c.id.in_(sorted(ids))))}
+    return {row.id: row for row in connection.execute(select(*_PERSON).where(customers.c.id.in_(sorted(ids))))}
 
 
 def _customer(person: Row[Any], project: Project, campaign: Campaign, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
@@ -178,11 +190,11 @@ class _Orders:
 
     def __init__(self, connection: Connection, ids: Collection[int], numbers: Collection[str]) -> None:
         wanted = or_(orders.c.id.in_(sorted(ids)), orders.c.external_id.in_(sorted(numbers)))
-        self._orders = {row.id: row for row in connection.execute(select(orders).where(wanted))} if ids or numbers else {}
+        self._orders = {row.id: row for row in connection.execute(select(*_ORDER).where(wanted))} if ids or numbers else {}
         self._numbers = {row.external_id: row.id for row in self._orders.values()}
-        self._lines: dict[int, list[Row[Any]]] = defaultdict(list)
+        self._lines: dict[int, list[Any]] = defaultdict(list)
         for batch in _batches(sorted(self._orders)):
-            query = select(order_lines).where(order_lines.c.order_id.in_(batch))
+            query = select(*_LINE).where(order_lines.c.order_id.in_(batch))
             for line in connection.execute(query.order_by(order_lines.c.order_id, order_lines.c.position)):
                 self._lines[line.order_id].append(line)
 
@@ -194,19 +206,14 @@ class _Orders:
         return None if number is None else self.by_id(self._numbers.get(number), zone)
 
     def _shown(self, order: Row[Any], zone: ZoneInfo) -> dict[str, Any]:
+        currency = order.currency
         return {
             "number": order.external_id,
             "placed_on": _local_date(order.placed_at, zone),
-            "total": Money(order.total_minor, order.currency),
+            "total": Money(order.total_minor, currency),
             "lines": [
-                {
-                    "name": line.name,
-                    "quantity": line.quantity,
-                    "price": Money(line.price_minor, order.currency),
-                    "category": line.category,
-                    "url": line.url,
-                }
-                for line in self._lines[order.id]
+                {"name": name, "quantity": quantity, "price": Money(price, currency), "category": category, "url": url}
+                for _, name, quantity, price, category, url in self._lines[order.id]
             ],
         }
 

@@ -258,7 +258,7 @@ class TrackingSettings(FileModel):
 class DispatchSettings(FileModel):
     """How messages are handed to gateways."""
 
-    batch: int = Field(100, ge=1, le=10_000, description="Messages claimed at once by one worker.", examples=[100])
+    batch: int = Field(500, ge=1, le=10_000, description="Messages claimed at once by one worker.", examples=[500])
     attempts: int = Field(6, ge=1, le=20, description="How often a message is tried before it has failed.", examples=[6])
 
 
