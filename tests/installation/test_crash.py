@@ -6,6 +6,8 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from sqlalchemy import Engine
 from tests.installation.conftest import OpenShop
 from winback.installation import advance, look, places_of
 from winback.project import Project
+from winback.store import writing
 
 KILLS = 6
 
@@ -37,17 +40,51 @@ def test_killed_at_any_moment_a_folder_is_never_taken_for_a_copy(
         newest = generation
 
 
-def test_cut_off_after_the_database_was_told(engine: Engine, shop: Project, now: datetime) -> None:
+def cut_off(engine: Engine, shop: Project, now: datetime) -> Path:
+    """Leave the folder as it is when a process ends after it has told the database; return the card still to be put in place."""
     card, pending = (shop.root / "var" / name for name in ("installation.json", "installation.json.new"))
     before = shop.root / "var/kept"
     before.hardlink_to(card)
     assert advance(engine, shop, now) is None
     card.rename(pending)
     before.rename(card)
+    return pending
+
+
+def test_cut_off_after_the_database_was_told(engine: Engine, shop: Project, now: datetime) -> None:
+    pending = cut_off(engine, shop, now)
     for _ in range(2):
         assert look(engine, shop) is None
         assert advance(engine, shop, now) is None
     assert not pending.exists()
+
+
+@contextmanager
+def unwritable(engine: Engine) -> Iterator[None]:
+    """Let the database keep nothing of what it is told."""
+    made, gone = {
+        "sqlite": (
+            "CREATE TRIGGER deaf BEFORE UPDATE ON places BEGIN SELECT RAISE(IGNORE); END",
+            "DROP TRIGGER deaf",
+        ),
+        "postgresql": ("CREATE RULE deaf AS ON UPDATE TO places DO INSTEAD NOTHING", "DROP RULE deaf ON places"),
+    }[engine.dialect.name]
+    with writing(engine) as connection:
+        connection.exec_driver_sql(made)
+    try:
+        yield
+    finally:
+        with writing(engine) as connection:
+            connection.exec_driver_sql(gone)
+
+
+def test_cut_off_twice(engine: Engine, shop: Project, now: datetime) -> None:
+    """The second time before the database was told: the card that it knows must have been put in place before."""
+    cut_off(engine, shop, now)
+    with unwritable(engine):
+        assert advance(engine, shop, now) is not None
+    assert look(engine, shop) is None
+    assert advance(engine, shop, now) is None
 
 
 def test_cut_off_in_the_very_first_pass(engine: Engine, open_shop: OpenShop, now: datetime) -> None:
