@@ -77,15 +77,24 @@ def test_the_sleepers_are_those_whose_last_order_is_90_to_365_days_old(shop: tup
     assert (outcome.audience, outcome.enrolled, outcome.turned_away) == (len(expected), 0, {"no_consent": len(expected)})
 
 
-def test_with_consent_and_addresses_they_would_come_in(shop: tuple[Engine, Project]) -> None:
+@pytest.fixture
+def reachable(shop: tuple[Engine, Project]) -> Iterator[tuple[Engine, Project]]:
+    """Give the same shop with an address and consent for everybody, which the other tests do not see."""
     engine, project = shop
-    now = datetime(1998, 7, 1, 4, tzinfo=UTC)
     with writing(engine) as connection:
         connection.execute(
             update(customers).values(
                 email=customers.c.external_id.concat("@example.com"), email_hash=customers.c.external_id, email_marketing=True
             )
         )
+    yield engine, project
+    with writing(engine) as connection:
+        connection.execute(update(customers).values(email=None, email_hash=None, email_marketing=None))
+
+
+def test_with_consent_and_addresses_they_would_come_in(reachable: tuple[Engine, Project]) -> None:
+    engine, project = reachable
+    now = datetime(1998, 7, 1, 4, tzinfo=UTC)
     with previewing(engine, project, "wake", now) as seen:
         enrolled, sends = seen.outcome.enrolled, seen.sends(5)
         volume = sum(day.count for day in seen.volume())
