@@ -9,6 +9,7 @@ from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -54,8 +55,9 @@ _VALUES = (
 
 
 def _numbers(targets: Sequence[LinkTarget]) -> list[int]:
-    """Return ids that follow from the targets and their order."""
-    return [1 + (number * 1_000 + len(target.url) + len(target.label or "")) for number, target in enumerate(targets)]
+    """Return ids that follow from the targets, and from nothing else."""
+    assert len({target.url for target in targets}) == len(targets)
+    return [crc32(f"{target.url} {target.label}".encode()) for target in targets]
 
 
 class _Pair:

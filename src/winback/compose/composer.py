@@ -57,6 +57,7 @@ class Composer:
         self._root = project.root
         self._renderer = Renderer(project.root, project.templates)
         self._key = project.key("links") if links_key is None else links_key
+        self._taggings: dict[tuple[str, str, Channel], Tagging] = {}
         self._languages: dict[tuple[str, str, str | None], str] = {}
         shop = project.settings.shop
         self._shop = {
@@ -132,13 +133,18 @@ class Composer:
             "dir": place.direction,
         }
         tracking = self._settings.tracking
-        utm = (
-            ("utm_source", "winback"),
-            ("utm_medium", recipient.channel.value),
-            ("utm_campaign", campaign.name),
-            ("utm_content", step.name),
-        )
-        links = Links(Tagging(public_url, self._own_host, utm if tracking.utm else (), tracking.clicks))
+        about = (campaign.name, step.name, recipient.channel)
+        tagging = self._taggings.get(about)
+        if tagging is None:
+            utm = (
+                ("utm_source", "winback"),
+                ("utm_medium", recipient.channel.value),
+                ("utm_campaign", campaign.name),
+                ("utm_content", step.name),
+            )
+            tagging = Tagging(public_url, self._own_host, utm if tracking.utm else (), tracking.clicks)
+            self._taggings[about] = tagging
+        links = Links(tagging)
         return _Letter(campaign, step, recipient, template, language, variables, place, links, unsubscribe_url)
 
     def _language(self, template: str, channel: Channel, locale: str | None) -> str:

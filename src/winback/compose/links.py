@@ -256,7 +256,7 @@ def _label(attributes: str, content: str | None) -> tuple[str | None, bool]:
         return _unescaped(given[1] if given[1] is not None else given[2]) or None, True
     words = " ".join(_unescaped(_MARKUP.sub(" ", content or "")).split())
     alt = _ALT.search(content or "")
-    return words or (_unescaped(alt[1]) if alt else None) or None, False
+    return words or (" ".join(_unescaped(alt[1]).split()) if alt else None) or None, False
 
 
 def _unescaped(value: str) -> str:

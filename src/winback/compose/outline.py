@@ -156,6 +156,16 @@ class Outline:
         text = text_from_html(inlined) if written is None else links.rewrite_words(written, self._found_in_text)
         if not text:
             raise CannotOutline
+        # Targets that are the same in every letter; their addresses by the links' numbers, empty for the others.
+        self._fixed: dict[str, LinkTarget] = {}
+        self._first: dict[str, int] = {}
+        for number, link in enumerate(self._links):
+            if link.target is not None:
+                self._fixed.setdefault(link.target.url, link.target)
+                self._first.setdefault(link.target.url, number)
+        self._urls = [link.target.url if link.target is not None else "" for link in self._links]
+        self._varying = [(number, link) for number, link in enumerate(self._links) if link.target is None]
+        self._has_markup = "&" in tagging.public_url
         whole = html_part.with_preheader(inlined, _PREVIEW if preheader else "")
         whole = html_part.with_pixel(whole, _PICTURE) if picture else whole
         self._page, self._text = _Part(whole, "text/html"), _Part(text, "text/plain")
@@ -184,19 +194,21 @@ class Outline:
         return self._page.encoded(page, known), self._text.encoded(text, known)
 
     def _fillings(self, values: Sequence[str], given: Given, signed: Signed) -> tuple[list[str], list[str]]:
-        targets: dict[str, LinkTarget] = {}
-        found: list[tuple[str, str]] = []
-        for link in self._links:
-            target = link.target
+        targets, urls, tails = self._fixed.copy(), self._urls.copy(), {}
+        has_markup = self._has_markup
+        for number, link in self._varying:
+            target, urls[number], tails[number] = self._led(link, values)
             if target is None:
-                found.append(self._led(link, values, targets))
-            else:
-                targets.setdefault(target.url, target)
-                found.append((target.url, ""))
+                has_markup = has_markup or "&" in urls[number]
+            elif targets.setdefault(target.url, target) != target and self._first.get(target.url, 0) > number:
+                raise CannotOutline  # a page with two names: the first one in the letter counts, which is not the fixed one
         # Everything that can go wrong has: `signed` may be asked once for each letter only.
         addresses = signed(list(targets.values())) if targets else {}
-        in_text = [addresses.get(url, url) + tail for url, tail in found]
-        in_page = [links.escaped(address) if "&" in address else address for address in in_text]
+        in_text = in_page = list(map(addresses.get, urls, urls))
+        if has_markup:
+            in_page = [links.escaped(address) for address in in_text]
+        if any(tails.values()):
+            in_text = [address + tails.get(number, "") for number, address in enumerate(in_text)]
         texts: Sequence[str] = values
         attributes: Sequence[str] = values
         comments: Sequence[str] = values
@@ -216,7 +228,7 @@ class Outline:
 
     def _holds(self, part: _Part, values: Sequence[str], wanted: str) -> bool:
         """Say whether a value that is an address is printed by itself somewhere in a part."""
-        for kind, number in part.slots:
+        for kind, number in reversed(part.slots):  # mostly it stands at the end
             place = self._links[number].address.only if kind == _LINK else number if kind in (_TEXT, _ATTRIBUTE) else None
             if place is not None and values[place] == wanted:
                 return True
@@ -254,8 +266,8 @@ class Outline:
 
     # Filling
 
-    def _led(self, link: _Link, values: Sequence[str], targets: dict[str, LinkTarget]) -> tuple[str, str]:
-        """Return where a link of this letter leads, and what follows it in running text; note the target if it is counted."""
+    def _led(self, link: _Link, values: Sequence[str]) -> tuple[LinkTarget | None, str, str]:
+        """Return a link's target in one letter if it is counted, its address, and what follows that in running text."""
         address, tail = link.address.joined(values), ""
         if link.in_text:
             if not links.IN_TEXT.fullmatch(address):
@@ -265,7 +277,7 @@ class Outline:
         if address.startswith(self._ours):
             if label == address:
                 raise CannotOutline
-            return address, tail
+            return None, address, tail
         key = (address, label)
         if key not in self._known:
             if len(self._known) >= _REMEMBERED:
@@ -274,8 +286,7 @@ class Outline:
         target = self._known[key]
         if target is None:
             raise CannotOutline
-        targets.setdefault(target.url, target)
-        return target.url, tail
+        return target, target.url, tail
 
     def _counted(self, link: _Link, address: str, label: str | None) -> LinkTarget | None:
         links.refuse_broken(address)

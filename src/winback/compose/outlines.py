@@ -129,6 +129,10 @@ class Outlines:
         return all(self._recordable[name] for name in names if name is not None)
 
 
+def _by_url(targets: Iterable[LinkTarget]) -> dict[str, LinkTarget]:
+    return {target.url: target for target in targets}
+
+
 def _pinned(shape: Shape, attempt: Attempt) -> tuple[str, ...]:
     return tuple(attempt.values[number] for number in shape.pinned)
 
@@ -151,7 +155,7 @@ def _proved(
             preheader=bool(attempt.given.preheader),
             picture=bool(attempt.given.picture),
         )
-        same = outline.filled(attempt.values, attempt.given, signed) == parts and asked == targets
+        same = outline.filled(attempt.values, attempt.given, signed) == parts and _by_url(asked) == _by_url(targets)
     except (CannotOutline, RenderError):
         return None
     return outline if same else None

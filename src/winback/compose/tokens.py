@@ -45,7 +45,7 @@ def sign(key: bytes, kind: Kind, message_id: str, number: int = 0) -> str:
 
 def sign_each(key: bytes, kind: Kind, message_id: str, numbers: Sequence[int]) -> list[str]:
     """Return the tokens of one message for several numbers, in their order; what they have in common is made once."""
-    message = UUID(message_id).bytes
+    message = _message_bytes(message_id)
     begun = blake2b(message, key=key, digest_size=_MAC_BYTES, person=kind.encode("ascii"))
     tokens = []
     for number in numbers:
@@ -54,9 +54,8 @@ def sign_each(key: bytes, kind: Kind, message_id: str, numbers: Sequence[int]) -
         rest = _varint(number)
         mac = begun.copy()
         mac.update(rest)
-        encoded = binascii.b2a_base64(message + rest + mac.digest(), newline=False)
-        tokens.append(encoded.translate(_URL_SAFE, b"=").decode("ascii"))
-    return tokens
+        tokens.append(binascii.b2a_base64(message + rest + mac.digest(), newline=False))
+    return b",".join(tokens).translate(_URL_SAFE, b"=").decode("ascii").split(",") if tokens else []
 
 
 def read(key: bytes, kind: Kind, token: str) -> Token:
@@ -80,6 +79,11 @@ def read(key: bytes, kind: Kind, token: str) -> Token:
 
 def _mac(key: bytes, kind: str, body: bytes) -> bytes:
     return blake2b(body, key=key, digest_size=_MAC_BYTES, person=kind.encode("ascii")).digest()
+
+
+@lru_cache(maxsize=256)
+def _message_bytes(message_id: str) -> bytes:
+    return UUID(message_id).bytes
 
 
 @lru_cache(maxsize=16_384)
