@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, select
+from sqlalchemy import Engine, insert, literal, select, union_all
 
 from tests.rows import add_customer
 from winback import ledger
@@ -84,6 +84,21 @@ def test_a_message_is_written_once(engine: Engine, now: datetime) -> None:
     assert _insert(engine, rows, now) == 3
     assert _insert(engine, rows, now) == 0
     assert _history(engine) == [(None, "planned", None)] * 3
+
+
+def test_selected_messages_are_written_once(engine: Engine, now: datetime) -> None:
+    rows = _rows(engine, now)
+    assert _insert(engine, rows[:1], now) == 1
+    with writing(engine) as connection:
+        given = union_all(
+            *(select(*(literal(value, messages.c[name].type).label(name) for name, value in row.items())) for row in rows)
+        ).subquery()
+        for _ in range(2):
+            ledger.insert_selected(connection, select(given), now=now, worker="test")
+    assert _history(engine) == [(None, "planned", None)] * 3
+    with reading(engine) as connection:
+        assert set(connection.scalars(select(messages.c.id))) == {row["id"] for row in rows}
+        assert set(connection.scalars(select(messages.c.attempts))) == {0}
 
 
 def test_no_message_begins_as_sent(engine: Engine, now: datetime) -> None:

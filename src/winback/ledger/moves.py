@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, Select, String, bindparam, exists, literal, select, true, update
 from sqlalchemy import insert as insert_into
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from winback.ledger.states import is_edge
-from winback.store import MessageState, message_history, messages
+from winback.store import MessageState, UtcDateTime, message_history, messages
 
 _Item = TypeVar("_Item")
 
@@ -63,6 +63,25 @@ def insert(connection: Connection, rows: Sequence[Mapping[str, Any]], *, now: da
             ],
         )
     return written
+
+
+def insert_selected(connection: Connection, rows: Select[Any], *, now: datetime, worker: str) -> None:
+    """Write the messages that a SELECT gives, its columns named as theirs, as `insert` does; their states are the caller's care.
+
+    They are written in the order of their ids, which is that in which dispatchers take them and history refers to them.
+    """
+    given = rows.subquery("given")
+    dialect_insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
+    # ON CONFLICT after FROM needs a WHERE: without one, SQLite takes ON for a part of the join.
+    chosen = select(given).where(true()).order_by(given.c.id)
+    connection.execute(dialect_insert(messages).from_select(list(given.c.keys()), chosen).on_conflict_do_nothing())
+    first = (
+        select(messages.c.id, messages.c.state, messages.c.reason, literal(worker, String()), literal(now, UtcDateTime()))
+        .where(messages.c.id.in_(select(given.c.id)), ~exists().where(message_history.c.message_id == messages.c.id))
+        .order_by(messages.c.id)
+    )
+    columns = ["message_id", "to_state", "reason", "worker", "at"]
+    connection.execute(insert_into(message_history).from_select(columns, first))
 
 
 def apply(

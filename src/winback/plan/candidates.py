@@ -2,78 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 
-from sqlalchemy import (
-    Boolean,
-    Column,
-    ColumnElement,
-    Connection,
-    Date,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    case,
-    exists,
-    func,
-    insert,
-    literal,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, Connection, String, case, exists, func, insert, literal, select, update
 
 from winback.audience import select_audience
+from winback.plan.tables import candidates, slots
 from winback.plan.variants import arm, held_out
 from winback.policy import Ask, RuleName, Stage, audience_context, cooldown_of, first_failure, with_fallback
 from winback.project import Campaign, Project
-from winback.store import Id, UtcDateTime, customers, enrollments
+from winback.store import UtcDateTime, customers, enrollments
 
 #: Passed over because the person is in the campaign for this occasion already; not a rule, since nothing is wrong.
 ALREADY = "already"
-
-_metadata = MetaData()
-
-#: The audience is asked once; the funnel, the enrollments and the preview all read the answer here.
-candidates = Table(
-    "plan_candidates",
-    _metadata,
-    Column("id", Integer, primary_key=True),
-    Column("customer_id", Id, nullable=False),
-    Column("occasion", String(200), nullable=False),
-    Column("anchor_at", UtcDateTime),
-    Column("anchor_on", Date),
-    Column("order_id", Id),
-    Column("late", Boolean, nullable=False),  # the first step would be skipped: its time has passed
-    Column("zone", String(64), nullable=False),
-    Column("variant", String(50), nullable=False),
-    Column("held_out", Boolean, nullable=False),
-    Column("failure", String(20)),
-    prefixes=["TEMPORARY"],
-)
-
-#: When the first step is due, for each zone and anchor among the people who come in.
-slots = Table(
-    "plan_slots",
-    _metadata,
-    Column("zone", String(64), nullable=False),
-    Column("anchor_at", UtcDateTime),
-    Column("anchor_on", Date),
-    Column("due_at", UtcDateTime, nullable=False),
-    Column("due_on", Date, nullable=False),
-    prefixes=["TEMPORARY"],
-)
-
-
-@contextmanager
-def own_tables(connection: Connection) -> Iterator[None]:
-    """Give this transaction empty tables of its own, and leave no people behind in a pooled connection."""
-    _metadata.create_all(connection, checkfirst=False)
-    yield
-    # After an error the transaction is rolled back, and the tables with it.
-    _metadata.drop_all(connection, checkfirst=False)
 
 
 def gather(connection: Connection, project: Project, campaign: Campaign, now: datetime, since: datetime) -> None:

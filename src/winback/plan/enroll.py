@@ -7,7 +7,7 @@ from datetime import date, datetime
 from sqlalchemy import Connection, insert, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from winback.plan.candidates import candidates, slots
+from winback.plan.tables import candidates, slots
 from winback.policy import Slot, Timetable, after_date, after_moment, zone_of
 from winback.project import Campaign, Project
 from winback.store import EnrollmentState, UtcDateTime, enrollments

@@ -19,6 +19,7 @@ from winback.plan import candidates, progress
 from winback.plan.candidates import ALREADY
 from winback.plan.enroll import enroll
 from winback.plan.steps import StepPlan, leave_removed_steps, plan_step
+from winback.plan.tables import own_tables
 from winback.policy import audience_context
 from winback.project import Campaign, Project
 from winback.store import exclusive, plan_funnels
@@ -90,7 +91,7 @@ def plan(
     names = [name for name in project.campaigns if campaigns is None or name in campaigns]
     errors = keep_up(connection, project, now)
     progress.forget(connection, [name for name, campaign in project.campaigns.items() if campaign.enabled])
-    with candidates.own_tables(connection):
+    with own_tables(connection):
         return PlanResult(now, plan_in_order(connection, project, now, names, worker=worker), errors)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import CompoundSelect, Connection, Engine, and_, func, literal, null, or_, select, union_all
 
 from winback.errors import InputError
-from winback.plan.candidates import candidates, own_tables
 from winback.plan.planner import CampaignPlan, keep_up, plan_in_order
+from winback.plan.tables import candidates, own_tables
 from winback.project import Campaign, Project
 from winback.store import AnyRow, EnrollmentState, MessageState, UtcDateTime, customers, enrollments, exclusive, messages
 

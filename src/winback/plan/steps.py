@@ -1,21 +1,23 @@
-"""Write the messages of steps whose time comes near, and move each enrollment on to its next step."""
+"""Write the messages of steps whose time comes near, and move each enrollment on to its next step.
+
+All of a step's people at once, in a handful of statements: `ripe` says who they are and which rule each of them fails.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Select, String, case, delete, func, insert, literal, select, update
 
 from winback import ledger
+from winback.plan.tables import names, ripe, slots
 from winback.policy import (
     LONGEST_DEFERRAL,
     Ask,
     RuleName,
-    Slot,
     Stage,
     Timetable,
     after_moment,
@@ -24,7 +26,7 @@ from winback.policy import (
     zone_of,
 )
 from winback.project import Campaign, Project, Step
-from winback.store import AnyRow, EnrollmentState, MessageState, UtcDateTime, customers, enrollments, plus_seconds
+from winback.store import EnrollmentState, MessageState, UtcDateTime, customers, enrollments, plus_seconds
 
 #: A message is written at most this long before it is due.
 HORIZON = timedelta(days=1)
@@ -32,7 +34,11 @@ HORIZON = timedelta(days=1)
 #: Reasons to leave a campaign, besides its own exit condition.
 STEP_REMOVED = "step_removed"
 
-_CHUNK = 2_000
+#: People whose messages' ids are made together.
+_CHUNK = 5_000
+
+#: An INSERT … SELECT tells how many rows it wrote when it is asked to.
+_COUNTED = {"preserve_rowcount": True}
 
 
 @dataclass
@@ -51,53 +57,34 @@ class StepPlan:
 def plan_step(connection: Connection, project: Project, campaign: Campaign, step: Step, now: datetime, worker: str) -> StepPlan:
     """Plan one step for every enrollment that waits for it and is due soon."""
     result = StepPlan(step.name)
-    due = list(_due(connection, project, campaign, step, now))
-    result.due = len(due)
-    table = Timetable.of(campaign, step, project.settings.quiet_hours.for_channel(step.channel))
-    for start in range(0, len(due), _CHUNK):
-        sorted_out = _sort_out(project, campaign, step, due[start : start + _CHUNK], now, table)
-        ledger.insert(connection, sorted_out.messages, now=now, worker=worker)
-        _exit(connection, sorted_out.exited)
-        _defer(connection, sorted_out.put_off)
-        _advance(connection, project, campaign, step, sorted_out.moved_on)
-        sorted_out.count_into(result)
+    result.due = _gather(connection, project, campaign, step, now)
+    if result.due:
+        if campaign.limits.on_capped == "defer":
+            result.deferred = _put_off(connection, project, campaign, step)
+        result.exited = _exit(connection)
+        _name_messages(connection, campaign, step)
+        ledger.insert_selected(connection, _messages(campaign, step, now), now=now, worker=worker)
+        _count_into(connection, result)
+        _advance(connection, project, campaign, step)
     return result
-
-
-@dataclass
-class _Sorted:
-    """Enrollments at one step, by what becomes of them."""
-
-    messages: list[dict[str, Any]] = field(default_factory=list)
-    moved_on: list[AnyRow] = field(default_factory=list)  # those with a message
-    put_off: list[dict[str, Any]] = field(default_factory=list)
-    exited: list[int] = field(default_factory=list)
-
-    def count_into(self, result: StepPlan) -> None:
-        states = Counter(message["state"] for message in self.messages)
-        result.planned += states[MessageState.PLANNED]
-        result.held_out += states[MessageState.HELD_OUT]
-        result.exited += len(self.exited)
-        result.deferred += len(self.put_off)
-        result.skipped.update(message["reason"] for message in self.messages if message["state"] == MessageState.SKIPPED)
 
 
 def leave_removed_steps(connection: Connection, campaign: Campaign) -> int:
     """Let enrollments go whose next step is no longer in the file; return how many."""
-    names = [step.name for step in campaign.steps]
+    left = [step.name for step in campaign.steps]
     return connection.execute(
         update(enrollments)
         .where(
             enrollments.c.campaign == campaign.name,
             enrollments.c.state == EnrollmentState.ACTIVE,
-            enrollments.c.step.not_in(names),
+            enrollments.c.step.not_in(left),
         )
         .values(state=EnrollmentState.EXITED, exit_reason=STEP_REMOVED, step=None, due_at=None)
     ).rowcount
 
 
-def _due(connection: Connection, project: Project, campaign: Campaign, step: Step, now: datetime) -> Iterator[AnyRow]:
-    """Yield the enrollments that wait for `step`, each with the first rule it fails and the channel to use."""
+def _gather(connection: Connection, project: Project, campaign: Campaign, step: Step, now: datetime) -> int:
+    """Fill `ripe` with the enrollments that wait for `step`; return how many they are."""
     due_at = enrollments.c.due_at
     # A condition on what the person does meanwhile can only be answered when the time has come.
     horizon = now if step.only_if else now + HORIZON
@@ -109,7 +96,7 @@ def _due(connection: Connection, project: Project, campaign: Campaign, step: Ste
     )
     # Most passes find nobody at most steps, and to write down all rules takes longer than to look.
     if connection.scalar(select(enrollments.c.id).where(*waiting).limit(1)) is None:
-        return
+        return 0
     moment = literal(now, UtcDateTime())
     ask = Ask(
         project=project,
@@ -124,128 +111,143 @@ def _due(connection: Connection, project: Project, campaign: Campaign, step: Ste
         valid_until=plus_seconds(due_at, literal(campaign.schedule.late.total_seconds())),
     )
     failure, channel = with_fallback(ask, first_failure(ask))
-    yield from connection.execute(
-        select(
-            enrollments.c.id,
-            enrollments.c.customer_id,
-            customers.c.external_id,
-            enrollments.c.occasion,
-            enrollments.c.variant,
-            enrollments.c.held_out,
-            enrollments.c.zone,
-            enrollments.c.due_at,
-            enrollments.c.due_on,
-            enrollments.c.deferred_from,
-            failure.label("failure"),
-            channel.label("channel"),
-        )
+    since = func.coalesce(enrollments.c.deferred_from, due_at)
+    chosen = (
+        select(enrollments.c.id, enrollments.c.zone, due_at, since, failure, channel)
         .join(customers, customers.c.id == enrollments.c.customer_id)
         .where(*waiting)
-        .order_by(due_at, enrollments.c.id)
+    )
+    connection.execute(delete(ripe))
+    return connection.execute(insert(ripe).from_select(list(ripe.c), chosen), execution_options=_COUNTED).rowcount
+
+
+def _put_off(connection: Connection, project: Project, campaign: Campaign, step: Step) -> int:
+    """Let those wait another day who get too much already, unless they have waited long enough; return how many."""
+    capped = ripe.c.failure == RuleName.CAPPED
+    _find_slots(connection, project, campaign, step, timedelta(days=1), capped)
+    later = _slot_of_ripe(), capped, slots.c.due_at <= plus_seconds(ripe.c.waits_since, literal(LONGEST_DEFERRAL.total_seconds()))
+    count = connection.execute(
+        update(enrollments)
+        .where(enrollments.c.id == ripe.c.enrollment_id, *later)
+        .values(due_at=slots.c.due_at, due_on=slots.c.due_on, deferred_from=ripe.c.waits_since, waiting=RuleName.CAPPED.value)
+    ).rowcount
+    if count:
+        connection.execute(delete(ripe).where(ripe.c.enrollment_id.in_(select(ripe.c.enrollment_id).where(*later))))
+    return count
+
+
+def _exit(connection: Connection) -> int:
+    """Let those go who have reached the exit; return how many."""
+    at_exit = ripe.c.failure == RuleName.EXIT
+    connection.execute(
+        update(enrollments)
+        .where(enrollments.c.id.in_(select(ripe.c.enrollment_id).where(at_exit)))
+        .values(state=EnrollmentState.EXITED, exit_reason=RuleName.EXIT.value, step=None, due_at=None)
+    )
+    return connection.execute(delete(ripe).where(at_exit)).rowcount
+
+
+def _name_messages(connection: Connection, campaign: Campaign, step: Step) -> None:
+    """Fill `names` for everybody in `ripe`."""
+    connection.execute(delete(names))
+    people = (
+        select(ripe.c.enrollment_id, customers.c.external_id, enrollments.c.occasion)
+        .join(enrollments, enrollments.c.id == ripe.c.enrollment_id)
+        .join(customers, customers.c.id == enrollments.c.customer_id)
+        .order_by(ripe.c.enrollment_id)
+        .limit(_CHUNK)
+    )
+    last = 0
+    while rows := connection.execute(people.where(ripe.c.enrollment_id > last)).all():
+        last = rows[-1].enrollment_id
+        connection.execute(
+            insert(names),
+            [
+                {"enrollment_id": number, "message_id": ledger.message_id(campaign.name, customer, occasion, step.name)}
+                for number, customer, occasion in rows
+            ],
+        )
+
+
+def _messages(campaign: Campaign, step: Step, now: datetime) -> Select[Any]:
+    """Select the messages of everybody in `ripe`: those whom a rule stopped are skipped."""
+    state = case(
+        (ripe.c.failure.is_not(None), literal(MessageState.SKIPPED.value, String())),
+        (enrollments.c.held_out, literal(MessageState.HELD_OUT.value, String())),
+        else_=literal(MessageState.PLANNED.value, String()),
+    )
+    columns: dict[str, ColumnElement[Any]] = {
+        "id": names.c.message_id,
+        "enrollment_id": enrollments.c.id,
+        "campaign": literal(campaign.name, String()),
+        "step": literal(step.name, String()),
+        "customer_id": enrollments.c.customer_id,
+        "channel": ripe.c.channel,
+        "purpose": literal(campaign.purpose.value, String()),
+        "variant": enrollments.c.variant,
+        "state": state,
+        "reason": ripe.c.failure,
+        "planned_at": literal(now, UtcDateTime()),
+        "due_at": ripe.c.due_at,
+        "due_on": enrollments.c.due_on,
+        "next_attempt_at": ripe.c.due_at,
+        "valid_until": plus_seconds(ripe.c.due_at, literal(campaign.schedule.late.total_seconds())),
+        "definition_hash": literal(campaign.definition_hash, String()),
+    }
+    return (
+        select(*(column.label(name) for name, column in columns.items()))
+        .join_from(names, ripe, ripe.c.enrollment_id == names.c.enrollment_id)
+        .join(enrollments, enrollments.c.id == names.c.enrollment_id)
     )
 
 
-def _sort_out(
-    project: Project, campaign: Campaign, step: Step, rows: Sequence[AnyRow], now: datetime, table: Timetable
-) -> _Sorted:
-    result = _Sorted()
-    for row in rows:
-        if row.failure == RuleName.EXIT:
-            result.exited.append(row.id)
-            continue
-        if row.failure == RuleName.CAPPED and campaign.limits.on_capped == "defer":
-            later = _a_day_later(project, row, table)
-            if later is not None:
-                result.put_off.append(later)
-                continue
-        result.moved_on.append(row)
-        result.messages.append(_message(campaign, step, row, now))
-    return result
+def _count_into(connection: Connection, result: StepPlan) -> None:
+    rows = connection.execute(
+        select(ripe.c.failure, enrollments.c.held_out, func.count())
+        .join(enrollments, enrollments.c.id == ripe.c.enrollment_id)
+        .group_by(ripe.c.failure, enrollments.c.held_out)
+    )
+    for failure, held_out, count in rows:
+        if failure is not None:
+            result.skipped[failure] += count
+        elif held_out:
+            result.held_out += count
+        else:
+            result.planned += count
 
 
-def _message(campaign: Campaign, step: Step, row: AnyRow, now: datetime) -> dict[str, Any]:
-    allowed = MessageState.HELD_OUT if row.held_out else MessageState.PLANNED
-    state = allowed if row.failure is None else MessageState.SKIPPED
-    return {
-        "id": ledger.message_id(campaign.name, row.external_id, row.occasion, step.name),
-        "enrollment_id": row.id,
-        "campaign": campaign.name,
-        "step": step.name,
-        "customer_id": row.customer_id,
-        "channel": row.channel,
-        "purpose": campaign.purpose.value,
-        "variant": row.variant,
-        "state": state.value,
-        "reason": row.failure,
-        "planned_at": now,
-        "due_at": row.due_at,
-        "due_on": row.due_on,
-        "next_attempt_at": row.due_at,
-        "valid_until": row.due_at + campaign.schedule.late,
-        "definition_hash": campaign.definition_hash,
-    }
-
-
-def _a_day_later(project: Project, row: AnyRow, table: Timetable) -> dict[str, Any] | None:
-    """Return the put-off enrollment's new time, or None when it has waited long enough."""
-    since = row.deferred_from or row.due_at
-    slot = after_moment(row.due_at, timedelta(days=1), table, zone_of(row.zone, project))
-    if slot.at - since > LONGEST_DEFERRAL:
-        return None
-    return {"enrollment": row.id, "at": slot.at, "on": slot.on, "since": since}
-
-
-def _exit(connection: Connection, ids: Sequence[int]) -> None:
-    if ids:
-        connection.execute(
-            update(enrollments)
-            .where(enrollments.c.id.in_(ids))
-            .values(state=EnrollmentState.EXITED, exit_reason=RuleName.EXIT.value, step=None, due_at=None)
-        )
-
-
-def _defer(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    if rows:
-        connection.execute(
-            update(enrollments)
-            .where(enrollments.c.id == bindparam("enrollment"))
-            .values(
-                due_at=bindparam("at"),
-                due_on=bindparam("on"),
-                deferred_from=bindparam("since"),
-                waiting=RuleName.CAPPED.value,
-            ),
-            rows,
-        )
-
-
-def _advance(connection: Connection, project: Project, campaign: Campaign, step: Step, rows: Sequence[AnyRow]) -> None:
-    """Move enrollments to the step after `step`, counted from when this one was due."""
-    if not rows:
-        return
+def _advance(connection: Connection, project: Project, campaign: Campaign, step: Step) -> None:
+    """Move everybody in `ripe` to the step after `step`, counted from when this one was due."""
     following = campaign.next_step(step.name)
     if following is None:
         connection.execute(
             update(enrollments)
-            .where(enrollments.c.id.in_([row.id for row in rows]))
+            .where(enrollments.c.id.in_(select(ripe.c.enrollment_id)))
             .values(state=EnrollmentState.FINISHED, step=None, due_at=None, waiting=None, deferred_from=None)
         )
         return
-    table = Timetable.of(campaign, following, project.settings.quiet_hours.for_channel(following.channel))
-    slots: dict[tuple[str, datetime], Slot] = {}
-    for row in rows:
-        key = (row.zone, row.due_at)
-        if key not in slots:
-            slots[key] = after_moment(row.due_at, following.after, table, zone_of(row.zone, project))
+    _find_slots(connection, project, campaign, following, following.after)
     connection.execute(
         update(enrollments)
-        .where(enrollments.c.id == bindparam("enrollment"))
-        .values(
-            step=following.name,
-            due_at=bindparam("at"),
-            due_on=bindparam("on"),
-            waiting=None,
-            deferred_from=None,
-        ),
-        [{"enrollment": row.id, "at": slot.at, "on": slot.on} for row in rows for slot in [slots[row.zone, row.due_at]]],
+        .where(enrollments.c.id == ripe.c.enrollment_id, _slot_of_ripe())
+        .values(step=following.name, due_at=slots.c.due_at, due_on=slots.c.due_on, waiting=None, deferred_from=None)
     )
+
+
+def _find_slots(
+    connection: Connection, project: Project, campaign: Campaign, step: Step, after: timedelta, *which: ColumnElement[bool]
+) -> None:
+    """Fill `slots` with when `step` is due so long after each of the moments in `ripe`."""
+    connection.execute(delete(slots))
+    table = Timetable.of(campaign, step, project.settings.quiet_hours.for_channel(step.channel))
+    anchors = connection.execute(select(ripe.c.zone, ripe.c.due_at).where(*which).distinct()).all()
+    found = [(zone, moment, after_moment(moment, after, table, zone_of(zone, project))) for zone, moment in anchors]
+    if found:
+        connection.execute(
+            insert(slots),
+            [{"zone": zone, "anchor_at": moment, "due_at": slot.at, "due_on": slot.on} for zone, moment, slot in found],
+        )
+
+
+def _slot_of_ripe() -> ColumnElement[bool]:
+    return (slots.c.zone == ripe.c.zone) & (slots.c.anchor_at == ripe.c.due_at)
