@@ -7,6 +7,7 @@ import csv
 import os
 import smtplib
 import sys
+import tempfile
 from collections.abc import Callable
 from decimal import Decimal
 from email.message import EmailMessage
@@ -56,8 +57,7 @@ def mailmerge(port: int, first: int, count: int, folder: str, packages: str) -> 
     sys.path.append(packages)
     import mailmerge.__main__ as program  # type: ignore[import-not-found, unused-ignore]
 
-    place = Path(folder) / f"mailmerge-{first}"
-    place.mkdir()
+    place = Path(tempfile.mkdtemp(dir=folder))
     (place / "letter.txt").write_text(letter.flat_template(), encoding="utf-8")
     (place / "server.conf").write_text(f"[smtp_server]\nhost = 127.0.0.1\nport = {port}\n", encoding="utf-8")
     rows = [letter.flat_row(letter.customer(number)) for number in range(first, first + count)]

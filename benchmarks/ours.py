@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
-from sqlalchemy import insert
+from sqlalchemy import Connection, create_engine, insert, make_url
 
 from benchmarks import letter
 from benchmarks.obvious import finished
@@ -60,6 +62,27 @@ subject  = {json.dumps(letter.SUBJECT)}
 """
 
 
+@contextmanager
+def own_database(server: str) -> Iterator[str]:
+    """Give the URL of a new database on a PostgreSQL server, gone afterwards; without a server nothing, for a SQLite file."""
+    if not server:
+        yield ""
+        return
+    name = f"winback_bench_{uuid4().hex[:12]}"
+    engine = create_engine(make_url(server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        try:
+            yield make_url(server).set(database=name).render_as_string(hide_password=False)
+        finally:
+            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    engine.dispose()
+
+
+#: Customers written in one transaction.
+_CHUNK = 20_000
+
+
 def prepare(root: Path, port: int, count: int, *, connections: int = 4, database: str = "") -> None:
     """Make a shop with so many customers, and plan a letter to each."""
     files = {
@@ -75,58 +98,64 @@ def prepare(root: Path, port: int, count: int, *, connections: int = 4, database
     project = load_project(root, environ={})
     engine = open_engine(project.settings.database.url, root=root)
     migrate(engine)
-    people = [letter.customer(number) for number in range(count)]
+    for start in range(0, count, _CHUNK):
+        with writing(engine) as connection:
+            _write_people(connection, range(start, min(start + _CHUNK, count)))
     with writing(engine) as connection:
-        connection.execute(
-            insert(customers),
-            [
-                {
-                    **{name: person[name] for name in ("external_id", "first_name", "last_name", "city", "email")},
-                    "id": number,
-                    "email_hash": f"{number:032x}",
-                    "country": "US",
-                    "locale": "en-US",
-                    "local_zone": "Europe/Berlin",
-                    "attributes": {},
-                    "email_marketing": True,
-                    "created_at": person["ordered_at"],
-                    "updated_at": person["ordered_at"],
-                }
-                for number, person in enumerate(people, 1)
-            ],
-        )
-        connection.execute(
-            insert(orders),
-            [
-                {
-                    "id": number,
-                    "external_id": f"O{number}",
-                    "customer_id": number,
-                    "placed_at": person["ordered_at"],
-                    "status": "paid",
-                    "total_minor": sum(line["price_minor"] * line["quantity"] for line in person["lines"]),
-                    "currency": "USD",
-                    "attributes": {},
-                    "updated_at": person["ordered_at"],
-                }
-                for number, person in enumerate(people, 1)
-            ],
-        )
-        columns = ("name", "quantity", "price_minor", "category", "url")
-        connection.execute(
-            insert(order_lines),
-            [
-                {"order_id": number, "position": place, "product_id": line["url"], **{name: line[name] for name in columns}}
-                for number, person in enumerate(people, 1)
-                for place, line in enumerate(person["lines"])
-            ],
-        )
         refresh_customers(connection, None)
     with writing(engine) as connection:
         planned = plan(connection, project, letter.NOW).planned
     engine.dispose()
     if planned != count:
         raise RuntimeError(f"{planned} of {count} letters were planned")
+
+
+def _write_people(connection: Connection, numbers: range) -> None:
+    people = [letter.customer(number) for number in numbers]
+    connection.execute(
+        insert(customers),
+        [
+            {
+                **{name: person[name] for name in ("external_id", "first_name", "last_name", "city", "email")},
+                "id": number,
+                "email_hash": f"{number:032x}",
+                "country": "US",
+                "locale": "en-US",
+                "local_zone": "Europe/Berlin",
+                "attributes": {},
+                "email_marketing": True,
+                "created_at": person["ordered_at"],
+                "updated_at": person["ordered_at"],
+            }
+            for number, person in enumerate(people, numbers.start + 1)
+        ],
+    )
+    connection.execute(
+        insert(orders),
+        [
+            {
+                "id": number,
+                "external_id": f"O{number}",
+                "customer_id": number,
+                "placed_at": person["ordered_at"],
+                "status": "paid",
+                "total_minor": sum(line["price_minor"] * line["quantity"] for line in person["lines"]),
+                "currency": "USD",
+                "attributes": {},
+                "updated_at": person["ordered_at"],
+            }
+            for number, person in enumerate(people, numbers.start + 1)
+        ],
+    )
+    columns = ("name", "quantity", "price_minor", "category", "url")
+    connection.execute(
+        insert(order_lines),
+        [
+            {"order_id": number, "position": place, "product_id": line["url"], **{name: line[name] for name in columns}}
+            for number, person in enumerate(people, numbers.start + 1)
+            for place, line in enumerate(person["lines"])
+        ],
+    )
 
 
 def end_to_end(root: str, number: int) -> Callable[[], int]:
