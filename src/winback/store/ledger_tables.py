@@ -125,6 +125,8 @@ class Message(SQLModel, table=True):
         Index(
             "ix_messages_ready",
             "next_attempt_at",
+            "id",
+            "channel",
             sqlite_where=text("state = 'planned'"),
             postgresql_where=text("state = 'planned'"),
         ),
