@@ -36,7 +36,8 @@ def with_preheader(html: str, preheader: str) -> str:
     """Return the document with the line that mailboxes show beside the subject, invisible in the letter itself."""
     if not preheader:
         return html
-    hidden = "display:none;font-size:1px;line-height:1px;max-height:0;max-width:0;opacity:0;overflow:hidden;mso-hide:all"
+    # No font of 1 px, though many hide it that way: SpamAssassin takes tiny letters for a spammer's (FONT_INVIS_…).
+    hidden = "display:none;max-height:0;max-width:0;opacity:0;overflow:hidden;mso-hide:all"
     block = f'<div aria-hidden="true" style="{hidden}">{escaped_preheader(preheader)}{_FILL}</div>'
     body = _BODY.search(html)
     position = body.end() if body else 0
