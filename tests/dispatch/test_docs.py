@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from winback.dispatch.outcomes import ATTEMPTS
+from winback.dispatch.outcomes import ATTEMPTS, RESENT
 from winback.dispatch.preparing import RENDER
 from winback.dispatch.taking import RULES_FAILED
 from winback.policy import REASONS, WITHDRAWN
@@ -21,7 +21,7 @@ def test_every_state_is_explained(state: str) -> None:
     assert f"| {word} |" in PAGE or f"`{word}`" in PAGE
 
 
-@pytest.mark.parametrize("reason", [*REASONS, WITHDRAWN, RULES_FAILED, ATTEMPTS])
+@pytest.mark.parametrize("reason", [*REASONS, WITHDRAWN, RULES_FAILED, ATTEMPTS, RESENT])
 def test_every_reason_is_explained(reason: str) -> None:
     assert f"\n| `{reason}` | " in PAGE
 

@@ -11,12 +11,15 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
+import pytest
 from sqlalchemy import Engine
 
 from tests.installation.conftest import OpenShop
 from winback.installation import advance, look, places_of
+from winback.installation import card as cards
+from winback.installation.fence import examine, new_card
 from winback.project import Project
-from winback.store import writing
+from winback.store import places, writing
 
 KILLS = 6
 
@@ -95,3 +98,34 @@ def test_cut_off_in_the_very_first_pass(engine: Engine, open_shop: OpenShop, now
     assert look(engine, project) is None
     assert advance(engine, project, now) is None
     assert card.exists()
+
+
+@pytest.mark.parametrize("written", ["whole", "in part"])
+def test_cut_off_in_the_very_first_pass_before_the_database_was_told(
+    engine: Engine, open_shop: OpenShop, now: datetime, written: str
+) -> None:
+    project = open_shop("shop")
+    prepare_next(engine, project, now)
+    card = project.root / "var/installation.json"
+    pending = card.with_name("installation.json.new")
+    if written == "in part":
+        pending.write_bytes(pending.read_bytes()[:40])
+    assert look(engine, project) is None
+    assert advance(engine, project, now) is None
+    assert (card.exists(), pending.exists(), len(places_of(engine))) == (True, False, 1)
+
+
+def prepare_next(engine: Engine, project: Project, now: datetime) -> None:
+    """Leave the folder as it is when a process ends before it has told the database, or the database would not be told."""
+    project.var.mkdir(exist_ok=True)
+    cards.prepare(project.var, new_card(project, examine(engine, project), "a-place", now))
+
+
+def test_a_folder_that_has_sent_does_not_pass_for_a_new_one_because_it_was_cut_off(
+    engine: Engine, shop: Project, now: datetime
+) -> None:
+    prepare_next(engine, shop, now)
+    (shop.root / "var/installation.json").unlink()
+    with writing(engine) as connection:
+        connection.execute(places.delete())
+    assert look(engine, shop) is not None

@@ -75,7 +75,7 @@ def test_a_campaign_becomes_an_object(tmp_path: Path) -> None:
     found = project.campaigns["wake-up"]
     assert (found.name, found.path) == ("wake-up", project.root / "campaigns/wake-up.toml")
     assert found.purpose is Purpose.SERVICE
-    assert (found.priority, found.enabled) == (50, True)
+    assert (found.priority, found.enabled, found.on_uncertain) == (50, True, "hold")
     assert (found.schedule.at, found.schedule.days, found.schedule.late) == (time(9, 30), frozenset({1, 3}), timedelta(hours=2))
     assert (found.limits.cooldown, found.limits.on_capped) == (timedelta(days=120), "skip")
     assert (found.measure.holdout, found.measure.conversion, found.measure.window) == (250, "event:visit", timedelta(days=30))

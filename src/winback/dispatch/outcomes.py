@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from winback import ledger
 from winback.addresses import hash_address
@@ -18,11 +18,14 @@ from winback.gateways.base import Accepted, Gateway, Outcome, Refused, Retry, Un
 from winback.ledger import Claimed, Move
 from winback.policy import plan_fallbacks
 from winback.project import Project
-from winback.store import Channel, MessageState, SuppressionReason, customers
+from winback.store import Channel, MessageState, SuppressionReason, customers, message_history
 from winback.store.consent import suppress
 
 #: Reason of messages that were tried as often as the settings allow.
 ATTEMPTS = "attempts"
+
+#: Reason of messages whose answer never came, and which go again because their campaign says so.
+RESENT = "resent"
 
 #: An e-mail address, or a number as long as a phone's, in a gateway's words.
 _ADDRESS = re.compile(r"<?[^\s<>:,;()]+@[^\s<>:,;()]+>?|\+?\d[\d -]{5,}\d")
@@ -68,7 +71,8 @@ def record(
 ) -> Counts:
     """Write answers into the ledger for messages that the dispatcher `holder` holds; return what became of them.
 
-    A message whose dispatcher was given up meanwhile is uncertain; that it was accepted is still recorded.
+    A message whose dispatcher was given up meanwhile is uncertain; that it was accepted is still recorded. One whose answer never
+    came is planned again where its campaign says so.
     """
     limit = project.settings.dispatch.attempts
     moves = {each.claim.id: _move(each, limit) for each in answered}
@@ -85,7 +89,11 @@ def record(
         plan_fallbacks(connection, project, [each.claim.id for each in bounced], now=now, worker=worker)
     gone = (MessageState.SENT, MessageState.UNCERTAIN)
     take_back_coupons(connection, [id_ for id_ in moved if moves[id_].target not in gone])
-    return _counted(moves.values())
+    counts = _counted(moves.values())
+    resent = _plan_again(connection, project, [each for each in answered if each.claim.id in moved], now=now, worker=worker)
+    counts.uncertain -= resent
+    counts.retrying += resent
+    return counts
 
 
 def skip(connection: Connection, skips: Sequence[Skip], *, now: datetime, worker: str, holder: str) -> None:
@@ -156,6 +164,37 @@ def _move(answered: Answered, limit: int) -> Move:
         case Unknown():
             kept |= {"subject": _cut(answered.handover.subject, 500), "segments": answered.handover.segments}
             return Move(claim.id, source, MessageState.UNCERTAIN, reason, outcome.reply or None, kept)
+
+
+def _plan_again(connection: Connection, project: Project, answered: Sequence[Answered], *, now: datetime, worker: str) -> int:
+    """Plan messages again whose answer never came, where their campaign says so; return how many.
+
+    Each goes again once, and not when it would be late: a server that takes messages and never answers would else fill inboxes.
+    """
+    limit = project.settings.dispatch.attempts
+    again: dict[str, datetime] = {}
+    for each in answered:
+        campaign, tried = project.campaigns.get(each.claim.campaign), each.claim.attempts + 1
+        if isinstance(each.answer.outcome, Unknown) and campaign and campaign.on_uncertain == "resend" and tried < limit:
+            later = each.answer.at + wait_before_retry(each.claim.id, tried)
+            if later <= each.claim.valid_until:
+                again[each.claim.id] = later
+    if not again:
+        return 0
+    # Their newest time is among those counted here.
+    times = (
+        select(message_history.c.message_id)
+        .where(message_history.c.message_id.in_(again), message_history.c.to_state == MessageState.UNCERTAIN)
+        .group_by(message_history.c.message_id)
+        .having(func.count() > 1)
+    )
+    for message_id in connection.scalars(times).all():
+        del again[message_id]
+    moves = [
+        Move(message_id, MessageState.UNCERTAIN, MessageState.PLANNED, RESENT, values={"next_attempt_at": later})
+        for message_id, later in again.items()
+    ]
+    return len(ledger.apply(connection, moves, now=now, worker=worker))
 
 
 def _is_hard_bounce(answered: Answered) -> bool:

@@ -173,8 +173,8 @@ def _judged(connection: Connection, project: Project, found: tuple[Found, ...]) 
     rows = tuple(connection.execute(select(places).order_by(places.c.adopted_at, places.c.id)))
     seen = Look(found, rows, database_mark(connection))
     if not rows:
-        refusal = Refusal(Kind.RESTORED, _NEVER_SENT.format(folder=project.root)) if found else None
-        return replace(seen, refusal=refusal)
+        has_sent = any(not _cut_off_at_first(each) for each in found)
+        return replace(seen, refusal=Refusal(Kind.RESTORED, _NEVER_SENT.format(folder=project.root)) if has_sent else None)
     if _remembered(connection):
         return replace(seen, refusal=Refusal(Kind.RESTORED, _PUT_BACK, older=True))
     by_id = {row.id: row for row in rows}
@@ -184,6 +184,11 @@ def _judged(connection: Connection, project: Project, found: tuple[Found, ...]) 
             refusal = _Same(row, each.card, each.mark, seen, project).refusal()
             return replace(seen, own=None if refusal else row, pending=each.pending, refusal=refusal)
     return replace(seen, refusal=_strange(seen, by_id, project))
+
+
+def _cut_off_at_first(found: Found) -> bool:
+    """Say whether a card is of a folder's very first pass, which ended before the card was put in place: nothing went by it."""
+    return found.pending and (found.card is None or found.card.generation == 1)
 
 
 _PUT_BACK = "The database was put back from a backup: another folder has sent what it does not know of; nothing is sent"

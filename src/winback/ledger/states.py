@@ -22,8 +22,8 @@ EDGES: frozenset[tuple[State, State]] = frozenset(
         (State.UNCERTAIN, State.SENT),  # the gateway was asked afterwards and knows it
         (State.UNCERTAIN, State.DELIVERED),  # a receipt came for it, so it had gone
         (State.UNCERTAIN, State.BOUNCED),  # likewise
-        (State.UNCERTAIN, State.PLANNED),  # a person asked to send it again
-        (State.FAILED, State.PLANNED),  # likewise
+        (State.UNCERTAIN, State.PLANNED),  # to be sent again: a person asked for it, or the campaign's `on_uncertain` says so
+        (State.FAILED, State.PLANNED),  # a person asked to send it again
     }
 )
 

@@ -152,6 +152,11 @@ class CampaignFile(FileModel):
         50, ge=0, le=1000, description="The lower one goes first when several campaigns want the same person.", examples=[40]
     )
     enabled: bool = Field(True, description="false stops the campaign at once, messages already planned too.", examples=[True])
+    on_uncertain: Literal["hold", "resend"] = Field(
+        "hold",
+        description='When nobody knows whether a message arrived: "hold" leaves that to a person, "resend" sends it once more.',
+        examples=["resend"],
+    )
     audience: Audience = Field(description="Who it is for.")
     schedule: Schedule = Field(default_factory=Schedule, description="When messages go.")
     limits: Limits = Field(default_factory=Limits, description="How often.")

@@ -13,6 +13,7 @@ _MORE_REASONS = {
     "hard_bounce": "the mailbox or number does not exist",
     "complaint": "reported as spam",
     "attempts": "every attempt was used up",
+    "resent": "nobody knows whether it arrived, so it goes once more",
     "rules_failed": "the campaign's rules could not be asked",
     "restored": "may have gone already, before the database was put back from a backup",
     "copied": "was being sent when the database was copied",

@@ -51,6 +51,7 @@ _MORE_REASONS = {
     "manual": "put on the list by a person",
     "fallback": "goes by the other channel",
     "attempts": "every attempt was used up",
+    "resent": "nobody knows whether it arrived, so it goes once more",
     "rules_failed": "the campaign’s rules could not be asked",
     "restored": "may have gone already, before the database was put back from a backup",
     "copied": "was being sent when the database was copied",
