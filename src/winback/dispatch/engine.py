@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from winback.dispatch import pauses
 from winback.dispatch.feed import Feed
 from winback.dispatch.journal import Journal
+from winback.dispatch.lease import Lease
 from winback.dispatch.outcomes import Skip, ask_again, give_back, impersonal, record, skip
 from winback.dispatch.preparing import Preparer
 from winback.dispatch.result import DispatchResult
@@ -163,13 +164,15 @@ class _Dispatcher:
         self._preparer = Preparer(engine, project)
         self._journal = Journal.open(project.var / "dispatch", worker)
         self._name = self._journal.name
+        self._lease = Lease(engine, self._name, clock)
         self._owing = False  # whether the ledger may have claims of ours whose end is not recorded
 
     def run(self, usable: list[Route]) -> None:
         """Take batches from all gateways in turn until none has anything due."""
         ways = [_Way(route, route.gateway) for route in usable if route.gateway is not None]
         try:
-            self._rounds(list(ways))
+            with self._lease:
+                self._rounds(list(ways))
         finally:
             for way in ways:
                 way.close(self._result.errors)
@@ -191,6 +194,7 @@ class _Dispatcher:
     def _batch(self, way: _Way) -> tuple[bool, bool]:
         """Send one batch; return whether there was one, and whether the gateway may be used further."""
         now = self._clock()
+        self._lease.begin(now)
         self._owing = True  # from before the claim: its commit may succeed and the answer be lost
         with writing(self._engine) as connection:
             taken = take(connection, self._project, way.name, way.channels, now=now, worker=self._name, result=self._result)
@@ -199,7 +203,7 @@ class _Dispatcher:
         if not taken.claims:
             self._owing = False
             return taken.count > 0, taken.paused is None
-        feed = Feed(self._preparer, self._journal, way.name, taken.claims, now, halted=self._halted)
+        feed = Feed(self._preparer, self._journal, way.name, taken.claims, now, halted=self._ended)
         failure = self._send(way, feed)
         try:
             pause = self._record(way, feed, failure)
@@ -211,6 +215,10 @@ class _Dispatcher:
         if feed.error is not None:
             raise feed.error
         return True, pause is None
+
+    def _ended(self) -> bool:
+        """Say whether the rest of the batch is to wait: for the next call, or because somebody else may soon have it."""
+        return self._halted() or self._lease.lapsed
 
     def _send(self, way: _Way, feed: Feed) -> BaseException | None:
         """Hand over a batch and note the answers; return what went wrong that is no answer."""

@@ -10,22 +10,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Engine, select
 
 from winback.dispatch import journal
 from winback.dispatch.journal import Answer, Evidence, Handover
+from winback.dispatch.lease import LEASE
 from winback.dispatch.outcomes import NO_ANSWER, Answered, ask_again, give_back, record
 from winback.dispatch.routes import find_gateway
 from winback.gateways.base import Gateway
 from winback.ledger import Claimed
 from winback.project import Project
 from winback.store import Channel, MessageState, messages, reading, writing
-
-#: How long the claims of a dispatcher are left alone whose journal is not on this machine.
-LEASE = timedelta(minutes=15)
 
 #: The name under which the history says who did it.
 _WORKER = "recover"
@@ -51,7 +49,8 @@ class Recovered:
 def recover(engine: Engine, project: Project, *, now: datetime, gateways: Mapping[str, Gateway] | None = None) -> Recovered:
     """Find dispatchers that are gone, and record what is known of each message they held.
 
-    Those without a journal on this machine are believed alive for 15 minutes after a claim; then their messages are uncertain.
+    Those without a journal on this machine are believed alive for 15 minutes after they last renewed their claims; then their
+    messages are uncertain.
     `gateways` replace the configured ones by name.
     """
     result = Recovered()
