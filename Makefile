@@ -61,6 +61,13 @@ var/bench/packages: benchmarks/requirements.txt $(READY)
 bench: $(READY) var/bench/packages ## Measure winback beside other ways to send the same letters (a few minutes)
 	$(BIN)/python -m benchmarks --packages var/bench/packages
 
+# Say POSTGRES=postgresql://postgres@host/postgres to measure PostgreSQL too, CUSTOMERS=100000 for a smaller shop.
+CUSTOMERS ?= 1000000
+
+.PHONY: bench-audience
+bench-audience: $(READY) ## Measure audiences, planning, scores and imports in a shop of a million customers (half an hour)
+	$(BIN)/python -m benchmarks.audience --customers $(CUSTOMERS) --postgres "$(POSTGRES)"
+
 .PHONY: screenshots
 screenshots: $(READY) ## Take pictures of the demo shop's pages into var/screenshots (needs Chromium)
 	$(BIN)/python -m tests.web.screenshots

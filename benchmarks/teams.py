@@ -79,12 +79,12 @@ def _run(member: Member, arguments: tuple[Any, ...], pipe: Connection) -> None:
         timed = member(*arguments)
         pipe.send((0, 0))
         pipe.recv()
-        pipe.send((timed(), _peak_memory()))
+        pipe.send((timed(), peak_memory()))
     except Exception as error:
         pipe.send(f"{type(error).__name__}: {error}"[:200])
 
 
-def _peak_memory() -> int:
+def peak_memory() -> int:
     """Return the most memory that this process had at once, in bytes; 0 where the system does not say."""
     # Not `getrusage`: there a process starts with the peak of the one that started it.
     try:

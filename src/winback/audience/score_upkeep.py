@@ -27,6 +27,7 @@ from sqlalchemy import (
     MetaData,
     Select,
     String,
+    Subquery,
     Table,
     and_,
     case,
@@ -314,44 +315,58 @@ def _fit(model: ScoreModel, context: AudienceContext) -> tuple[ColumnElement[Any
 
 def _write_crossings(connection: Connection, model: ScoreModel, *, since: datetime | None) -> None:
     """Append the levels that were reached after the last one that is written down; what is written is never changed."""
-    own = score_crossings.alias()
-    of_person = and_(own.c.model == model.name, own.c.customer_id == _moments.c.customer_id)
-    last_at = select(func.max(own.c.at, type_=UtcDateTime())).where(of_person).scalar_subquery()
-    last_number = select(func.coalesce(func.max(own.c.number), 0)).where(of_person).scalar_subquery()
-    new = and_(_moments.c.after > _moments.c.before, or_(last_at.is_(None), _moments.c.at > last_at))
+    last = _last_crossings(model)
+    new = and_(_moments.c.after > _moments.c.before, or_(last.c.at.is_(None), _moments.c.at > last.c.at))
     if since is not None:
         new = and_(new, _moments.c.at > since)
     place = func.row_number().over(partition_by=_moments.c.customer_id, order_by=_moments.c.at)
     rows = select(
         literal(model.name),
         _moments.c.customer_id,
-        last_number + place,
+        func.coalesce(last.c.number, 0) + place,
         _level(model, _moments.c.after),
         literal(True),
         _moments.c.value,
         _moments.c.at,
-    ).where(new)
+    )
+    rows = rows.outerjoin_from(_moments, last, last.c.customer_id == _moments.c.customer_id).where(new)
     names = ["model", "customer_id", "number", "level", "upward", "value", "at"]
     connection.execute(insert(score_crossings).from_select(names, rows))
 
 
+def _last_crossings(model: ScoreModel, *by: ColumnElement[Any]) -> Subquery:
+    """Select when each of the chosen customers last reached a level, and its number.
+
+    In one go: asked for each customer, SQLite may look for the last by time, through the crossings of everybody.
+    """
+    crossing = score_crossings.c
+    return (
+        select(
+            crossing.customer_id,
+            *by,
+            func.max(crossing.at, type_=UtcDateTime()).label("at"),
+            func.max(crossing.number).label("number"),
+        )
+        .where(crossing.model == model.name, crossing.customer_id.in_(select(_chosen.c.customer_id)))
+        .group_by(crossing.customer_id, *by)
+        .subquery("last_crossings")
+    )
+
+
 def _write_states(connection: Connection, model: ScoreModel, now: datetime) -> None:
     level = _level(model, _moments.c.after)
-    own = score_crossings.alias()
-    reached = (
-        select(func.max(own.c.at, type_=UtcDateTime()))
-        .where(own.c.model == model.name, own.c.customer_id == _moments.c.customer_id, own.c.level == level)
-        .scalar_subquery()
-    )
+    reached = _last_crossings(model, score_crossings.c.level)
     moment = literal(now, UtcDateTime())
     rows = select(
         literal(model.name),
         _moments.c.customer_id,
         _moments.c.value,
         level,
-        func.coalesce(reached, moment, type_=UtcDateTime()),
+        func.coalesce(reached.c.at, moment, type_=UtcDateTime()),
         moment,
-    ).where(_moments.c.at == moment)
+    )
+    same = and_(reached.c.customer_id == _moments.c.customer_id, reached.c.level == level)
+    rows = rows.outerjoin_from(_moments, reached, same).where(_moments.c.at == moment)
     names = ["model", "customer_id", "value", "level", "since", "updated_at"]
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement = dialect.insert(score_states).from_select(names, rows)

@@ -1,0 +1,1 @@
+"""How fast audiences, scores, planning and imports are in a large shop, beside SQL written by hand."""
