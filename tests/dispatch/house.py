@@ -152,6 +152,10 @@ class House:
         with writing(self.engine) as connection:
             connection.execute(update(table).values(**values))
 
+    def renew(self, at: datetime) -> None:
+        """Let what is planned be in time at a later moment."""
+        self.change(messages, valid_until=at + timedelta(hours=12))
+
     @contextmanager
     def losing(self, table: str) -> Iterator[Callable[[], None]]:
         """Give a function that takes a table out of the way, as a broken database would; it is back at the end."""

@@ -33,6 +33,7 @@ from winback.gateways.http_sms.template import PLACEHOLDERS
 from winback.gateways.outbox import OutboxOptions
 from winback.gateways.registry import configure
 from winback.gateways.smtp import SmtpOptions, SmtpTimeouts
+from winback.project.gateways import GatewaySettings
 from winback.project.problems import toml_value
 from winback.project.schema import schema_of
 from winback.secrets import bind
@@ -149,7 +150,7 @@ def test_every_example_of_a_gateway_can_be_set_up() -> None:
     count = 0
     for text in re.findall(r"^```toml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL):
         for name, table in bind(tomllib.loads(text), root=Path()).get("gateways", {}).items():
-            configure(name, table, root=Path())
+            configure(name, GatewaySettings.model_validate(table).table, root=Path())
             count += 1
     assert count >= 7
 

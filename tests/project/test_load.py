@@ -12,6 +12,7 @@ import pytest
 from tests.project.builder import campaign, email_step, sms_step, write_shop
 from winback.errors import InputError, ProjectError
 from winback.project import Cap, Fallback, QuietHours, find_root, inspect_project, load_project
+from winback.project.settings import GatewaySettings
 from winback.store import Channel, Purpose
 
 
@@ -20,7 +21,7 @@ def test_an_empty_config_is_a_shop_with_every_default(tmp_path: Path) -> None:
     settings = project.settings
     assert settings.database.url == "sqlite:///var/winback.sqlite"
     assert settings.deliver.for_channel(Channel.SMS) == "outbox"
-    assert settings.gateways == {"outbox": {"type": "outbox"}}
+    assert settings.gateways == {"outbox": GatewaySettings(type="outbox")}
     assert settings.limits.for_channel(Channel.EMAIL) == (Cap(1, timedelta(hours=16)), Cap(4, timedelta(days=7)))
     assert settings.limits.for_channel(Channel.SMS) == (Cap(1, timedelta(hours=24)), Cap(4, timedelta(days=30)))
     assert settings.quiet_hours.for_channel(Channel.SMS) == QuietHours(time(21), time(9))
@@ -50,7 +51,7 @@ def test_settings_become_values(tmp_path: Path) -> None:
     assert settings.limits.sms == ()
     assert settings.quiet_hours.sms is None
     assert settings.quiet_hours.email == QuietHours(time(22), time(7, 30))
-    assert settings.gateways["relay"]["password"].reveal() == "pssst"
+    assert settings.gateways["relay"].options["password"].reveal() == "pssst"
     assert "pssst" not in repr(settings)
     assert "sesame" not in repr(settings)
 

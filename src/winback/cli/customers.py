@@ -236,9 +236,9 @@ def _remove_files(shop: Shop, done: Forgotten) -> tuple[int, list[str]]:
     from winback.gateways.outbox import OutboxGateway, OutboxOptions, remove_from_outbox
 
     removed, left = 0, []
-    for options in shop.project.settings.gateways.values():
-        if options.get("type") == OutboxGateway.type:
-            folder = shop.project.root / options.get("folder", OutboxOptions().folder)
+    for gateway in shop.project.settings.gateways.values():
+        if gateway.type == OutboxGateway.type:
+            folder = shop.project.root / gateway.options.get("folder", OutboxOptions().folder)
             try:
                 removed += remove_from_outbox(folder, done.message_ids)
             except OSError as error:

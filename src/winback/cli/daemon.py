@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import time
@@ -68,6 +69,7 @@ def run(
         worker_name(),
         clock=clock.now if now is None else None,
         stop=lambda: told.to_stop,
+        wait=told.wait if now is None else None,
     )
     if output is Output.JSON:
         show_json(_as_json(outcome))
@@ -162,6 +164,8 @@ class _Signals:
 
     def __init__(self) -> None:
         self.to_stop = False
+        # Not a threading.Event: a handler that sets one waits for ever where it has interrupted the one who waits for it.
+        self._told_by, self._tell = os.pipe()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told)
 
@@ -169,6 +173,11 @@ class _Signals:
         if self.to_stop:
             os._exit(128 + number)
         self.to_stop = True
+        os.write(self._tell, b"!")
+
+    def wait(self, seconds: float) -> None:
+        """Wait for so long, or until somebody asks."""
+        select.select([self._told_by], [], [], seconds)
 
 
 def _every(text: str) -> timedelta:

@@ -116,7 +116,7 @@ def _require_demo_settings(project: Project) -> None:
     settings = project.settings
     for channel in Channel:
         gateway = settings.deliver.for_channel(channel)
-        if settings.gateways.get(gateway, {}).get("type", gateway) != "outbox":
+        if settings.gateways[gateway].type != "outbox":
             raise InputError(
                 f"this shop sends {channel} by {gateway!r}, not into the outbox", "try another folder: winback demo my-demo"
             )

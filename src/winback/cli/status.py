@@ -37,6 +37,7 @@ def status(shop: ShopOption = None, output: OutputOption = Output.TABLE) -> None
     Example: winback status -o json
     """
     from winback import clock
+    from winback.dispatch import limits
     from winback.plan import forecast
     from winback.scheduler import health
     from winback.scheduler.standing import counts, uncertain, waiting
@@ -50,6 +51,7 @@ def status(shop: ShopOption = None, output: OutputOption = Output.TABLE) -> None
         waits = waiting(connection, project, now)
         lost = uncertain(connection, None if output is Output.JSON else _LISTED)
         sends = forecast(connection, project, now, limit=_LISTED)
+        limited = limits(connection, project, now)
     well = all(item.ok for item in items)
     if output is Output.JSON:
         show_json(
@@ -61,6 +63,7 @@ def status(shop: ShopOption = None, output: OutputOption = Output.TABLE) -> None
                 "waiting": [asdict(each) for each in waits],
                 "uncertain": [asdict(each) for each in lost],
                 "next": [asdict(send) for send in sends],
+                "limits": [asdict(limit) for limit in limited],
             }
         )
     elif output is Output.CSV:
@@ -71,6 +74,7 @@ def status(shop: ShopOption = None, output: OutputOption = Output.TABLE) -> None
         show_items(item for item in items if not item.ok)
         _show_counts(by_state)
         _show_rows("What waits, and for what", [asdict(each) for each in waits], _waiting_columns(zone))
+        _show_rows("What gateways take at most", [{**asdict(each), "what": each} for each in limited], _limit_columns(zone))
         _show_rows("Nobody knows what became of", [asdict(each) for each in lost], _uncertain_columns(zone))
         _show_rows("What goes out next", [asdict(send) for send in sends], _next_columns(zone))
     if not well:
@@ -158,6 +162,16 @@ def _waiting_columns(zone: ZoneInfo) -> list[Column]:
         Column("since", "due", format=lambda at: _local(at, zone)),
         Column("why", "why"),
         Column("until", "until", format=lambda at: _local(at, zone) if at else ""),
+    ]
+
+
+def _limit_columns(zone: ZoneInfo) -> list[Column]:
+    return [
+        Column("gateway", "gateway"),
+        Column("what", "at most", format=str),
+        Column("used", "used", right=True),
+        Column("left", "left", right=True),
+        Column("until", "more from", format=lambda at: _local(at, zone) if at else ""),
     ]
 
 

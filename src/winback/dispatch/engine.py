@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from sqlalchemy import Engine, select
@@ -19,6 +19,7 @@ from winback.dispatch.feed import Feed
 from winback.dispatch.journal import Journal
 from winback.dispatch.lease import Lease
 from winback.dispatch.outcomes import Skip, ask_again, give_back, impersonal, record, skip
+from winback.dispatch.pace import Pace
 from winback.dispatch.preparing import Preparer
 from winback.dispatch.result import DispatchResult
 from winback.dispatch.routes import Route, routes
@@ -30,6 +31,12 @@ from winback.project import Project
 from winback.store import MessageState, gateway_states, messages, reading, writing
 
 Clock = Callable[[], datetime]
+
+#: Waits for so many seconds, or less when the dispatcher is to stop, as `threading.Event.wait` does.
+Wait = Callable[[float], object]
+
+#: For a gateway's limits a dispatcher waits at most so long; what has to wait longer is left to a later one.
+_PATIENCE = timedelta(seconds=65)
 
 
 class Event(Protocol):
@@ -49,12 +56,14 @@ def dispatch(
     worker: str,
     clock: Clock,
     stop: Stop = None,
+    wait: Wait | None = None,
     gateways: Mapping[str, Gateway] | None = None,
 ) -> DispatchResult:
     """Send everything that is due now, until nothing is, and return what was done.
 
     `clock` is asked for every batch and every answer; all times that are recorded come from it. `stop` is asked between messages:
-    what is on the wire is finished, what was not handed over waits as before. `gateways` replace the configured ones by name.
+    what is on the wire is finished, what was not handed over waits as before. `wait` is called where a gateway's limits let more
+    through in a minute at most; without it that is left to a later call. `gateways` replace the configured ones by name.
     Any number of dispatchers may run at once. An error of the database ends it and is in `errors`; `recover` sorts out the rest.
     From a folder that may not send from this database nothing goes, and `errors` says why.
     """
@@ -69,7 +78,7 @@ def dispatch(
     try:
         if not _may_send(engine, project, clock(), result):
             return result
-        _Dispatcher(engine, project, worker=worker, clock=clock, halted=halted, result=result).run(usable)
+        _Dispatcher(engine, project, worker=worker, clock=clock, halted=halted, wait=wait, result=result).run(usable)
         if result.taken:
             # A copy of the database that was made meanwhile does not know of all that went: now it is an older one.
             _may_send(engine, project, clock(), result)
@@ -124,10 +133,12 @@ def _anything_due(engine: Engine, usable: list[Route], now: datetime) -> bool:
 class _Way:
     """A gateway while it is in use: connected when the first message needs it, and then kept open."""
 
-    def __init__(self, route: Route, gateway: Gateway) -> None:
+    def __init__(self, route: Route, gateway: Gateway, pace: Pace | None) -> None:
         self.name = route.name
         self.channels = route.channels
         self.gateway = gateway
+        self.pace = pace
+        self.ready_at: datetime | None = None  # when its limits let more through; empty while they do
         self._line = ExitStack()
         self._sender: Sender | None = None
 
@@ -154,12 +165,14 @@ class _Dispatcher:
         worker: str,
         clock: Clock,
         halted: Callable[[], bool],
+        wait: Wait | None,
         result: DispatchResult,
     ) -> None:
         self._engine = engine
         self._project = project
         self._clock = clock
         self._halted = halted
+        self._wait = wait
         self._result = result
         self._preparer = Preparer(engine, project)
         self._journal = Journal.open(project.var / "dispatch", worker)
@@ -169,7 +182,11 @@ class _Dispatcher:
 
     def run(self, usable: list[Route]) -> None:
         """Take batches from all gateways in turn until none has anything due."""
-        ways = [_Way(route, route.gateway) for route in usable if route.gateway is not None]
+        ways = [
+            _Way(route, route.gateway, Pace.of(self._project, route.name, route.channels))
+            for route in usable
+            if route.gateway is not None
+        ]
         try:
             with self._lease:
                 self._rounds(list(ways))
@@ -180,24 +197,52 @@ class _Dispatcher:
 
     def _rounds(self, ways: list[_Way]) -> None:
         progress = True
-        while progress:
+        while progress or self._waited(ways):
             # Another round after every batch: what fell back waits for another gateway.
             progress = False
             for way in list(ways):
                 if self._halted():
                     return
+                if way.ready_at is not None and self._clock() < way.ready_at:
+                    continue
                 took, usable = self._batch(way)
                 progress = progress or took
                 if not usable:
                     ways.remove(way)
 
+    def _waited(self, ways: list[_Way]) -> bool:
+        """Wait until one of the gateways takes more by its limits; return whether it does."""
+        until = min((way.ready_at for way in ways if way.ready_at is not None), default=None)
+        now = self._clock()
+        if until is None or self._wait is None or until - now > _PATIENCE:
+            return False
+        while now < until:
+            self._wait((until - now).total_seconds())
+            before, now = now, self._clock()
+            if self._halted() or now <= before:
+                return False  # a clock that stands still, a simulation's for example, never gets there
+        return True
+
     def _batch(self, way: _Way) -> tuple[bool, bool]:
         """Send one batch; return whether there was one, and whether the gateway may be used further."""
         now = self._clock()
+        if way.pace is not None:
+            with reading(self._engine) as connection:
+                way.pace.look_ahead(connection, now)
         self._lease.begin(now)
         self._owing = True  # from before the claim: its commit may succeed and the answer be lost
         with writing(self._engine) as connection:
-            taken = take(connection, self._project, way.name, way.channels, now=now, worker=self._name, result=self._result)
+            taken = take(
+                connection,
+                self._project,
+                way.name,
+                way.channels,
+                now=now,
+                worker=self._name,
+                result=self._result,
+                pace=way.pace,
+            )
+        way.ready_at = taken.until
         if taken.paused is not None:
             self._result.pauses.append(taken.paused)
         if not taken.claims:
@@ -242,6 +287,8 @@ class _Dispatcher:
             unrendered = [Skip(each.claim, each.reason, each.detail) for each in feed.unrendered]
             skip(connection, unrendered, now=now, worker=name, holder=name)
             give_back(connection, left, now=now, worker=name, holder=name, reason=trouble)
+            if way.pace is not None:
+                way.pace.settle(connection, feed.gone, now)
             pause = None
             if trouble is not None:
                 pause = pauses.pause(connection, way.name, way.channels, trouble, now, asked=asked, worked=worked)

@@ -94,6 +94,14 @@ class Feed:
         ]
 
     @property
+    def gone(self) -> list[str]:
+        """Return the messages that the other side may have got to see."""
+        ours = (
+            id_ for id_, answer in self._answers.items() if isinstance(answer.outcome, Retry) and answer.outcome.whole_gateway
+        )
+        return sorted(self._handed | (self._answers.keys() - ours))
+
+    @property
     def lost(self) -> list[str]:
         """Return the messages that were handed over and not answered."""
         return [claim.id for claim in self._claims if claim.id in self._handed and claim.id not in self._answers]

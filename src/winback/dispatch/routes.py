@@ -62,7 +62,7 @@ def _route(project: Project, name: str, channels: tuple[Channel, ...], given: Ma
 def _gateway(project: Project, name: str, given: Mapping[str, Gateway]) -> Gateway:
     if name in given:
         return given[name]
-    table = project.settings.gateways.get(name)
-    if table is None:
+    settings = project.settings.gateways.get(name)
+    if settings is None:
         raise GatewayError(f"there is no [gateways.{name}] in config.toml", "add it, or correct [deliver]")
-    return configure(name, table, root=project.root)
+    return configure(name, settings.table, root=project.root)

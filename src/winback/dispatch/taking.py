@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from winback import ledger
 from winback.dispatch.coupons import give_coupons
+from winback.dispatch.pace import Pace
 from winback.dispatch.pauses import GatewayPause, standing
 from winback.dispatch.result import DispatchResult
 from winback.errors import WinbackError
@@ -32,11 +33,15 @@ RULES_FAILED = "rules_failed"
 
 @dataclass
 class Taken:
-    """What one claim brought: the messages to send, all that were claimed counted, or why nothing could be taken."""
+    """What one claim brought: the messages to send, all that were claimed counted, or why nothing could be taken.
+
+    `until` is when more may go, where the gateway's limits let nothing through.
+    """
 
     claims: list[Claimed] = field(default_factory=list)
     count: int = 0
     paused: GatewayPause | None = None
+    until: datetime | None = None
 
 
 def take(
@@ -48,6 +53,7 @@ def take(
     now: datetime,
     worker: str,
     result: DispatchResult,
+    pace: Pace | None = None,
 ) -> Taken:
     """Claim one batch for a gateway and return what of it is to be sent; the rest goes where the rules want it.
 
@@ -58,12 +64,18 @@ def take(
     if paused is not None:
         return Taken(paused=paused)
     limit = project.settings.dispatch.batch
-    claims = ledger.claim(connection, worker=worker, now=now, limit=limit, channels=channels)
+    choice = pace.choose(connection, now, limit) if pace is not None else None
+    if choice is not None and not choice.ids:
+        return Taken(until=choice.until)
+    only = choice.ids if choice is not None else None
+    claims = ledger.claim(connection, worker=worker, now=now, limit=limit, channels=channels, only=only)
     verdicts = _verdicts(connection, project, claims, now, result)
     moves = [_move(message_id, verdict, now) for message_id, verdict in verdicts.items()]
     ledger.apply(connection, moves, now=now, worker=worker, claimed_by=worker)
     going = [claim for claim in claims if claim.id not in verdicts]
     give_coupons(connection, project, going, now)
+    if pace is not None and choice is not None:
+        pace.reserve(connection, [claim.id for claim in going], choice.ids, now)
     _count(verdicts, result)
     result.taken += len(claims)
     return Taken(going, len(claims))
@@ -72,7 +84,8 @@ def take(
 def _one_at_a_time(connection: Connection) -> None:
     """Let one dispatcher claim at a time on PostgreSQL too, as SQLite's writers do.
 
-    Two that claim messages to one person at once would not see each other's, and each would find room under the caps.
+    Two that claim messages to one person at once would not see each other's, and each would find room under the caps. Two that
+    claim for one gateway would both find room within its limits.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_KEY})

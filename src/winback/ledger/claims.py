@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -31,25 +31,32 @@ class Claimed:
 _COLUMNS = [messages.c[name] for name in Claimed.__dataclass_fields__]
 
 
-def claim(connection: Connection, *, worker: str, now: datetime, limit: int, channels: Collection[str]) -> list[Claimed]:
+def claim(
+    connection: Connection,
+    *,
+    worker: str,
+    now: datetime,
+    limit: int,
+    channels: Collection[str],
+    only: Sequence[str] | None = None,
+) -> list[Claimed]:
     """Move up to `limit` due messages of these channels to sending, in the order in which they are due, and return them.
 
-    Commit before the first byte leaves. Two dispatchers never get the same one: on PostgreSQL they pass over each other's
-    rows, on SQLite writing transactions come one after the other.
+    Where `only` names messages, they are the first of these, as far as they are due. Commit before the first byte leaves. Two
+    dispatchers never get the same one: on PostgreSQL they pass over each other's rows, on SQLite writing transactions come one
+    after the other.
     """
-    due = (
-        select(messages.c.id)
-        .where(
-            messages.c.state == MessageState.PLANNED,
-            messages.c.next_attempt_at <= now,
-            messages.c.channel.in_(sorted(channels)),
-        )
-        .order_by(messages.c.next_attempt_at, messages.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        # A common table expression runs once; PostgreSQL may run a subquery again for each row, past the limit.
-        .cte("due")
+    ready = select(messages.c.id).where(
+        messages.c.state == MessageState.PLANNED,
+        messages.c.next_attempt_at <= now,
+        messages.c.channel.in_(sorted(channels)),
     )
+    if only is None:
+        ready = ready.order_by(messages.c.next_attempt_at, messages.c.id).limit(limit)
+    else:
+        ready = ready.where(messages.c.id.in_(only[:limit]))
+    # A common table expression runs once; PostgreSQL may run a subquery again for each row, past the limit.
+    due = ready.with_for_update(skip_locked=True).cte("due")
     claimed = connection.execute(
         update(messages)
         .where(messages.c.id.in_(select(due.c.id)), messages.c.state == MessageState.PLANNED)

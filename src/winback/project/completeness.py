@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from winback.errors import GatewayError, Problem
 from winback.project.campaign import Step
+from winback.project.gateways import GatewaySettings
 from winback.project.load import CONFIG
 from winback.project.problems import explain, suggestion
 from winback.project.project import Project
@@ -24,29 +25,27 @@ def check_gateways(project: Project) -> list[Problem]:
     if isinstance(file, Problem) or not isinstance(file.tables.get("gateways", {}), dict):
         return []
     problems: list[Problem] = []
-    for name, table in project.settings.gateways.items():
-        problems += _check_gateway(project, file, name, table)
+    for name, settings in project.settings.gateways.items():
+        problems += _check_gateway(project, file, name, settings)
     return problems
 
 
-def _check_gateway(project: Project, file: TomlFile, name: str, table: Mapping[str, Any]) -> Iterator[Problem]:
+def _check_gateway(project: Project, file: TomlFile, name: str, settings: GatewaySettings) -> Iterator[Problem]:
     from winback.gateways.registry import available, configure
 
     path: KeyPath = ("gateways", name)
-    kind = table.get("type")
-    if not isinstance(kind, str) or not kind:
-        return  # reported when the files were read
-    gateway = available().get(kind)
+    gateway = available().get(settings.type)
     if gateway is None:
-        yield file.problem((*path, "type"), f"there is no gateway of type {kind!r}", suggestion(kind, available()))
+        remedy = suggestion(settings.type, available())
+        yield file.problem((*path, "type"), f"there is no gateway of type {settings.type!r}", remedy)
         return
     if isinstance(gateway, GatewayError):
         yield file.problem((*path, "type"), gateway.message, gateway.remedy)
         return
     adapter: TypeAdapter[Any] = TypeAdapter(gateway.Options)
     try:
-        adapter.validate_python({key: value for key, value in table.items() if key != "type"})
-        configure(name, table, root=project.root)
+        adapter.validate_python(settings.options)
+        configure(name, settings.table, root=project.root)
     except ValidationError as error:
         yield from explain(error, adapter, file, path)
     except GatewayError as error:

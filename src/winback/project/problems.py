@@ -100,7 +100,8 @@ class Shape:
             if isinstance(part, int):
                 here = here.get("items", {})
             else:
-                here = here.get("properties", {}).get(part) or here.get("additionalProperties") or {}
+                named = next(iter(here.get("patternProperties", {}).values()), None)  # tables that are named as people like
+                here = here.get("properties", {}).get(part) or named or here.get("additionalProperties") or {}
             here = self._resolve(here if isinstance(here, dict) else {}, value)
         return here
 

@@ -73,13 +73,8 @@ def _settings(settings: Settings, file: TomlFile) -> Iterator[Problem]:
         if name not in settings.gateways:
             remedy = suggestion(name, settings.gateways) + f" Or add a table [gateways.{name}]"
             yield file.problem(("deliver", channel.value), f"there is no gateway {name!r}", remedy)
-    for name, table in settings.gateways.items():
-        kind = table.get("type")
-        if not isinstance(kind, str) or not kind:
-            yield file.problem(
-                ("gateways", name, "type"), "the gateway's type is missing", 'add type = "smtp", "http_sms", "outbox" …'
-            )
-        yield from _literal_secrets(file, ("gateways", name), table)
+    for name, gateway in settings.gateways.items():
+        yield from _literal_secrets(file, ("gateways", name), gateway.options)
     yield from _signing(settings, file)
     web = settings.web
     opened = web.host not in _LOCAL_HOSTS

@@ -15,6 +15,7 @@ _T = TypeVar("_T")
 #: What stands for a required value that is missing or wrong. It never leaves the check: the file has a problem already.
 _STAND_INS: dict[str, Any] = {
     "title": "?",
+    "type": "outbox",
     "name": "unnamed",
     "channel": "email",
     "template": "unnamed",

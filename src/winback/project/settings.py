@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from winback.filemodel import FileModel, Name, PositiveDuration, Text, refused
+from winback.project.gateways import GatewaySettings
 from winback.project.signing import DkimKeys, DkimSettings
 from winback.project.staging import Allowed, Staging, phone_with_country
 from winback.project.values import Cap, Caps, Color, QuietHours, QuietSpan
@@ -338,8 +339,8 @@ class Settings(FileModel):
     database: DatabaseSettings = Field(default_factory=DatabaseSettings, description="Where everything is kept.")
     web: WebSettings = Field(default_factory=WebSettings, description="Pages, links and the JSON API.")
     deliver: DeliverSettings = Field(default_factory=DeliverSettings, description="Which gateway carries which channel.")
-    gateways: Annotated[dict[Name, dict[str, Any]], BeforeValidator(_with_outbox)] = Field(
-        default_factory=lambda: {"outbox": {"type": "outbox"}},
+    gateways: Annotated[dict[Name, GatewaySettings], BeforeValidator(_with_outbox)] = Field(
+        default_factory=lambda: {"outbox": GatewaySettings(type="outbox")},
         description="Ways out of the house: one table each, with its `type` and the options of that type.",
         examples=[{"relay": {"type": "smtp", "host": "smtp.example.com"}}],
     )
@@ -362,6 +363,7 @@ __all__ = [
     "DatabaseSettings",
     "DeliverSettings",
     "DispatchSettings",
+    "GatewaySettings",
     "ImapSettings",
     "LimitSettings",
     "QuietHourSettings",

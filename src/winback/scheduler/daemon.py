@@ -109,6 +109,7 @@ class Daemon:
             self._worker,
             clock=self._now,
             stop=lambda: self._should_pause(turn_ends),
+            wait=self._stop.wait,
             planning=leading,
         )
         log.say(

@@ -59,12 +59,12 @@ def _gateways(project: Project) -> Iterator[HealthItem]:
     for channel in Channel:
         carried.setdefault(project.settings.deliver.for_channel(channel), []).append(channel.value)
     for name, channels in carried.items():
-        table = project.settings.gateways.get(name)
-        if table is None:
+        gateway = project.settings.gateways.get(name)
+        if gateway is None:
             continue  # told with the files
         what = f"gateway {name} ({' and '.join(channels)})"
         try:
-            wrong = configure(name, table, root=project.root).check()
+            wrong = configure(name, gateway.table, root=project.root).check()
         except WinbackError as error:
             yield HealthItem("gateway", False, f"{what}: {error.message}", error.remedy)
             continue

@@ -179,6 +179,16 @@ def _gateways(look: _Look) -> Iterator[HealthItem]:
             yield HealthItem("gateway", False, message, "messages wait and go by themselves; winback doctor tries the gateway")
 
 
+def _limits(look: _Look) -> Iterator[HealthItem]:
+    from winback.dispatch import limits
+
+    for limit in limits(look.connection, look.project, look.now):
+        if limit.warmup or not limit.left:
+            more = f"; more from {look.clock(limit.until)}" if limit.until else ""
+            message = f"the gateway {limit.gateway} sends at most {limit}: {limit.used} used, {limit.left} left{more}"
+            yield HealthItem("limit", True, message)
+
+
 def _overdue(look: _Look) -> Iterator[HealthItem]:
     late = messages.c.next_attempt_at < look.now - _OVERDUE
     if look.connection.scalar(select(messages.c.id).where(messages.c.state == MessageState.PLANNED, late).limit(1)) is None:
@@ -192,7 +202,8 @@ def _overdue(look: _Look) -> Iterator[HealthItem]:
         then = f"; looked at again at {look.clock(until)}" if until else ""
         message = f"{_count(count, 'message')} due since {look.clock(min(each.since for each in group))} did not go: {why}{then}"
         remedy = "start the daemon: winback daemon; or make a pass: winback run" if why == standing.NEXT_PASS else ""
-        yield HealthItem("overdue", why.startswith("the campaign is paused by a person"), message, remedy)
+        meant = why.startswith("the campaign is paused by a person") or f" {standing.AT_MOST} " in why
+        yield HealthItem("overdue", meant, message, remedy)
 
 
 def _claims(look: _Look) -> Iterator[HealthItem]:
@@ -320,7 +331,8 @@ def _public_url(look: _Look) -> Iterator[HealthItem]:
 
 
 def _leaves_the_house(project: Project, gateway: str) -> bool:
-    return project.settings.gateways.get(gateway, {}).get("type", "outbox") not in _KEPT_INSIDE
+    found = project.settings.gateways.get(gateway)
+    return found is not None and found.type not in _KEPT_INSIDE
 
 
 def _api(look: _Look) -> Iterator[HealthItem]:
@@ -358,6 +370,7 @@ CHECKS: tuple[Callable[[_Look], Iterator[HealthItem]], ...] = (
     _last_errors,
     _campaigns,
     _gateways,
+    _limits,
     _overdue,
     _claims,
     _uncertain,

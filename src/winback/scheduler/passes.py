@@ -81,12 +81,14 @@ def run_pass(
     *,
     clock: Callable[[], datetime] | None = None,
     stop: Callable[[], bool] | None = None,
+    wait: Callable[[float], object] | None = None,
     planning: bool = True,
 ) -> PassOutcome:
     """Do everything that is due at `now`. A part that fails is named in the outcome's errors, and the parts after it still run.
 
     `clock` is asked while sending, which may take long; without one it stays `now`. Once `stop` answers yes, what is in hand is
-    finished and nothing new begun. Without `planning` it only sends: the work of a daemon that does not lead.
+    finished and nothing new begun. `wait` waits for some seconds, where a gateway's rate lets more through soon. Without
+    `planning` it only sends: the work of a daemon that does not lead.
 
     In a copy nothing is done at all, and `refused` says why: its files may be others than those that the database is planned by,
     its journals are of another moment than its ledger, and the letters in the mailbox are the original's to read.
@@ -102,7 +104,7 @@ def run_pass(
             outcome.interrupted = True
             break
         with _caught(outcome, name):
-            part(_Work(engine, project, now, worker, ticking, stopping), outcome)
+            part(_Work(engine, project, now, worker, ticking, stopping, wait), outcome)
     _end(engine, outcome, number, ticking())
     return outcome
 
@@ -127,6 +129,7 @@ class _Work:
     worker: str
     clock: Callable[[], datetime]
     stop: Callable[[], bool]
+    wait: Callable[[float], object] | None
 
 
 def _recover(work: _Work, outcome: PassOutcome) -> None:
@@ -168,7 +171,7 @@ def _dispatch(work: _Work, outcome: PassOutcome) -> None:
     """Send what is due."""
     from winback.dispatch import dispatch
 
-    outcome.dispatch = dispatch(work.engine, work.project, worker=work.worker, clock=work.clock, stop=work.stop)
+    outcome.dispatch = dispatch(work.engine, work.project, worker=work.worker, clock=work.clock, stop=work.stop, wait=work.wait)
     outcome.errors += [error[:_ERROR] for error in outcome.dispatch.errors]
     outcome.interrupted = work.stop()
 

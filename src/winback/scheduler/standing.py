@@ -9,6 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, func, or_, select
 
+from winback.dispatch import limits
 from winback.installation import look
 from winback.policy import REASONS
 from winback.project import Project
@@ -26,6 +27,9 @@ from winback.store import (
 
 #: Why messages that are due have not gone, where nothing else stands in their way.
 NEXT_PASS = "the next pass sends them"  # noqa: S105 - a sentence, not a password
+
+#: Says that a gateway has a limit, which is as it should be.
+AT_MOST = "sends at most"
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,7 @@ class _Obstacles:
 
     def __init__(self, connection: Connection, project: Project, now: datetime) -> None:
         self._project = project
+        self._now = now
         self._refusal = look(connection.engine, project)
         self._paused = {
             row.name: row.pause_reason
@@ -178,6 +183,7 @@ class _Obstacles:
             for row in connection.execute(select(gateway_states))
             if row.paused_until is None or row.paused_until > now
         }
+        self._limits = limits(connection, project, now)
 
     def before(self, campaign: str, channel: str) -> tuple[str, datetime | None] | None:
         """Return the reason and the time it is looked at again, or None when nothing stands in the way."""
@@ -190,7 +196,15 @@ class _Obstacles:
         if gateway in self._gateways:
             row = self._gateways[gateway]
             return f"the gateway {gateway} is not used at present: {row.reason}", row.paused_until
-        return None
+        return self._limit(gateway)
+
+    def _limit(self, gateway: str) -> tuple[str, datetime | None] | None:
+        """Return the limit that holds a gateway back the longest, else one that has something to count."""
+        used = [limit for limit in self._limits if limit.gateway == gateway and limit.used]
+        if not used:
+            return None
+        tightest = max(used, key=lambda limit: (limit.until is not None, limit.until or self._now))
+        return f"the gateway {gateway} {AT_MOST} {tightest}", tightest.until
 
 
 def reason_text(reason: str | None) -> str:

@@ -17,6 +17,8 @@ from winback.store.ledger_tables import (
     Enrollment,
     EnrollmentState,
     GatewayState,
+    GatewayUse,
+    GatewayWarmup,
     ImportRun,
     Installation,
     Interaction,
@@ -74,6 +76,8 @@ coupons = table(Coupon)
 plan_funnels = table(PlanFunnel)
 passes = table(Pass)
 gateway_states = table(GatewayState)
+gateway_uses = table(GatewayUse)
+gateway_warmups = table(GatewayWarmup)
 import_runs = table(ImportRun)
 installation = table(Installation)
 places = table(Place)
@@ -93,6 +97,8 @@ __all__ = [
     "EnrollmentState",
     "Event",
     "GatewayState",
+    "GatewayUse",
+    "GatewayWarmup",
     "Id",
     "ImportRun",
     "Installation",
@@ -128,6 +134,8 @@ __all__ = [
     "events",
     "exclusive",
     "gateway_states",
+    "gateway_uses",
+    "gateway_warmups",
     "import_runs",
     "installation",
     "interactions",

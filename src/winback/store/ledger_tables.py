@@ -75,6 +75,7 @@ class CampaignState(SQLModel, table=True):
     paused_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     pause_reason: str | None = Field(default=None, max_length=200)
     definition_hash: str = Field(max_length=64)  # of the campaign file as last planned
+    resumed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # bounces of before count no more
 
 
 class Enrollment(SQLModel, table=True):
@@ -379,3 +380,27 @@ class GatewayState(SQLModel, table=True):
     paused_until: datetime | None = Field(default=None, sa_type=UtcDateTime)  # empty: until its settings are repaired
     reason: str = Field(max_length=500)
     failures: int  # in a row, each pause longer than the one before
+    probed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # since when somebody tries it with one message
+
+
+class GatewayUse(SQLModel, table=True):
+    """How many messages a gateway took in a slice of time, as far as one of its rates still counts them."""
+
+    __tablename__ = "gateway_uses"
+
+    gateway: str = Field(max_length=100, primary_key=True)
+    domain: str = Field(max_length=255, primary_key=True)  # of the recipients; '' counts all messages
+    seconds: int = Field(primary_key=True, sa_type=Id)  # of the rate's window
+    at: datetime = Field(sa_type=UtcDateTime, primary_key=True)  # when the slice begins
+    used: int
+
+
+class GatewayWarmup(SQLModel, table=True):
+    """How far a gateway has come with its warm-up, and how many messages it took on its newest day."""
+
+    __tablename__ = "gateway_warmups"
+
+    gateway: str = Field(max_length=100, primary_key=True)
+    tier: int  # which of the limits holds, from 0
+    day: date  # in the shop's zone
+    used: int

@@ -61,7 +61,8 @@ class TrackState:
         project = self.project
         known = self._configured.get(name)
         if known is None or known[0] is not project.settings:
-            made = configure(name, project.settings.gateways.get(name, {}), root=project.root)
+            settings = project.settings.gateways.get(name)
+            made = configure(name, settings.table if settings else {}, root=project.root)
             known = self._configured[name] = (project.settings, made)
         return known[1]
 

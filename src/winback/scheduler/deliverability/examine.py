@@ -43,7 +43,7 @@ def examine_smtp(project: Project, names: Names, gateway: str | None = None) -> 
     gateway, GatewayError when it cannot be set up.
     """
     name = _choose(project, gateway)
-    chosen = cast(SmtpGateway, configure(name, project.settings.gateways[name], root=project.root))
+    chosen = cast(SmtpGateway, configure(name, project.settings.gateways[name].table, root=project.root))
     options = chosen.options
     line = chosen.test_connection()
     sender = _domain(project.settings.shop.email_from)
@@ -59,7 +59,7 @@ def examine_smtp(project: Project, names: Names, gateway: str | None = None) -> 
 
 def _choose(project: Project, gateway: str | None) -> str:
     tables = project.settings.gateways
-    fitting = [name for name, table in tables.items() if table.get("type") == SmtpGateway.type]
+    fitting = [name for name, table in tables.items() if table.type == SmtpGateway.type]
     carries = project.settings.deliver.email
     if gateway is None and carries in fitting:
         return carries
@@ -70,7 +70,7 @@ def _choose(project: Project, gateway: str | None) -> str:
     known = f"there are: {', '.join(fitting)}" if fitting else 'add a table [gateways.relay] with type = "smtp" to config.toml'
     if gateway is None:
         raise InputError("which gateway?" if fitting else "no gateway sends by SMTP", known)
-    kind = tables[gateway].get("type") if gateway in tables else None
+    kind = tables[gateway].type if gateway in tables else None
     raise InputError(f"gateways.{gateway} is of type {kind!r}" if kind else f"there is no gateway {gateway!r}", known)
 
 

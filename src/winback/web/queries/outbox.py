@@ -34,11 +34,10 @@ def folders(project: Project) -> dict[str, Path]:
     """Return the folder of each outbox gateway that the shop has, by the gateway's name."""
     from winback.gateways.outbox import OutboxOptions
 
-    tables = {"outbox": {"type": "outbox"}, **project.settings.gateways}
     found = {}
-    for name, table in tables.items():
-        if table.get("type") == "outbox":
-            options = OutboxOptions.model_validate({key: value for key, value in table.items() if key != "type"})
+    for name, gateway in project.settings.gateways.items():
+        if gateway.type == "outbox":
+            options = OutboxOptions.model_validate(gateway.options)
             found[name] = project.root / options.folder
     return found
 
