@@ -230,6 +230,7 @@ class _Dispatcher:
             with reading(self._engine) as connection:
                 way.pace.look_ahead(connection, now)
         self._lease.begin(now)
+        self._journal.reserve(self._project.settings.dispatch.batch)
         self._owing = True  # from before the claim: its commit may succeed and the answer be lost
         with writing(self._engine) as connection:
             taken = take(

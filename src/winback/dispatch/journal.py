@@ -4,7 +4,8 @@ The ledger says which messages a dispatcher holds; only the journal can say whic
 dispatcher has one file, and holds a lock on it while it lives: the kernel lets go of the lock when the process ends, however it
 ends. A line is written before the byte that could make the other side accept a message, and another after its answer, each by one
 `write`: what was written is there after `kill -9`. A power cut may lose the end; then the file's boot id is not the machine's,
-and nothing is concluded from what the file does not say.
+and nothing is concluded from what the file does not say. Room for a batch is reserved before it is claimed, so that a disk that
+becomes full meanwhile keeps no answer out: what was reserved and not written is zeros at the end.
 
 ::
 
@@ -15,11 +16,13 @@ and nothing is concluded from what the file does not say.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import re
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -33,6 +36,13 @@ from winback.gateways.base import Accepted, Outcome, Refused, Retry, Unknown
 _SUFFIX = ".journal"
 _UNFINISHED = ".new-"
 _VERSION = 1
+
+#: Bytes to reserve for a message: its line and its answer's, with a long subject and a long reply.
+_ROOM = 2_000
+
+#: How file systems say that they cannot reserve.
+_CANNOT_RESERVE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+
 _KINDS: dict[str, type[Outcome]] = {kind.__name__: kind for kind in (Accepted, Retry, Refused, Unknown)}
 
 
@@ -70,6 +80,8 @@ class Journal:
         self._path = path
         self._descriptor = descriptor
         self._head = head  # where the first line ends
+        self._end = head  # where the last one does
+        self._turn = threading.Lock()  # a plugin may hand over in threads of its own
         self.name = path.name.removesuffix(_SUFFIX)
 
     @classmethod
@@ -81,9 +93,8 @@ class Journal:
         descriptor, unfinished = tempfile.mkstemp(dir=folder, prefix=_UNFINISHED)  # only its owner may read it
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
             head = _line({"winback": _VERSION, "boot": _boot_id()})
-            _write(descriptor, head)
+            _write(descriptor, head, 0)
             path = path_of(folder, name)
             Path(unfinished).rename(path)
         except BaseException:
@@ -91,6 +102,14 @@ class Journal:
             os.close(descriptor)
             raise
         return cls(path, descriptor, len(head))
+
+    def reserve(self, count: int) -> None:
+        """Make room on the disk for what will be written about so many messages. Raise OSError where there is none."""
+        try:
+            os.posix_fallocate(self._descriptor, self._end, count * _ROOM)
+        except OSError as error:
+            if error.errno not in _CANNOT_RESERVE:
+                raise
 
     def hand_over(self, message_id: str, handover: Handover) -> None:
         """Write that a message is about to leave; return when that is kept."""
@@ -101,21 +120,29 @@ class Journal:
             "segments": handover.segments,
             "redirected": handover.redirected,
         }
-        _write(self._descriptor, _line(line))
+        self._append(_line(line))
 
     def answer(self, message_id: str, answer: Answer) -> None:
         """Write what became of a message."""
-        _write(self._descriptor, _line({"answered": message_id, "at": answer.at.isoformat(), **_as_table(answer.outcome)}))
+        self._append(_line({"answered": message_id, "at": answer.at.isoformat(), **_as_table(answer.outcome)}))
 
     def forget(self) -> None:
         """Begin afresh: everything written so far is in the ledger."""
         os.ftruncate(self._descriptor, self._head)
+        self._end = self._head
 
     def close(self, *, keep: bool) -> None:
         """Let go; `keep` leaves the file for `recover`, because something in it is not in the ledger."""
-        if not keep:
+        if keep:
+            os.ftruncate(self._descriptor, self._end)
+        else:
             self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
+
+    def _append(self, line: bytes) -> None:
+        with self._turn:
+            _write(self._descriptor, line, self._end)
+            self._end += len(line)
 
 
 def names(folder: Path) -> list[str]:
@@ -164,7 +191,8 @@ def _lock(descriptor: int, path: Path) -> bool:
 
 def _read(path: Path) -> Evidence:
     evidence = Evidence(whole=False)
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1]):  # a line without its end was never relied on
+    written = path.read_bytes().partition(b"\0")[0]
+    for number, line in enumerate(written.split(b"\n")[:-1]):  # a line without its end was never relied on
         try:
             entry: dict[str, Any] = json.loads(line)
             if number == 0:
@@ -201,10 +229,10 @@ def _line(entry: Mapping[str, Any]) -> bytes:
     return json.dumps(entry, separators=(",", ":")).encode() + b"\n"
 
 
-def _write(descriptor: int, line: bytes) -> None:
-    rest = memoryview(line)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
+def _write(descriptor: int, line: bytes, at: int) -> None:
+    written = 0
+    while written < len(line):
+        written += os.pwrite(descriptor, line[written:], at + written)
 
 
 def _boot_id() -> str:

@@ -9,20 +9,36 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError
 
 from winback.errors import StoreError
 
-#: How long a writer waits for another one on SQLite, in seconds.
+#: How long a writer waits for another one, in seconds; a URL can say otherwise for SQLite (`?timeout=5`).
 BUSY_TIMEOUT = 60
 
 #: How often, and how long apart in seconds, the switch of a new SQLite file to its write-ahead log is tried.
 _WAL_ATTEMPTS = 200
 _WAL_PAUSE = 0.02
 
-#: How long a PostgreSQL server may take to answer a call, in seconds; a URL can say otherwise (`?connect_timeout=30`).
-CONNECT_TIMEOUT = 10
+#: How PostgreSQL is called, in libpq's words; a URL can say otherwise (`?connect_timeout=30`). A server may take ten seconds to
+#: answer a call. When its machine is gone without a word, a line in use is given up after a minute, and not after two hours.
+_CALLING = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+
+#: What holds in every session. Compiling our statements takes the server longer than running them: 1.7 of 3.4 s of an import's
+#: aggregates. Who waits for another's lock gives up as on SQLite; who falls asleep in a transaction keeps nobody waiting for ever.
+_SESSION = {
+    "timezone": "UTC",
+    "jit": "off",
+    "lock_timeout": f"{BUSY_TIMEOUT}s",
+    "idle_in_transaction_session_timeout": "10min",
+}
 
 #: Key of the PostgreSQL advisory lock that `exclusive` takes ("winback" in digits on a phone's keypad).
 _ADVISORY_KEY = 9462225
@@ -45,10 +61,11 @@ def open_engine(url: str, *, root: Path | None = None) -> Engine:
         engine = create_engine(
             parsed,
             hide_parameters=True,  # they are people's names and addresses; errors end in logs
-            connect_args={"timeout": BUSY_TIMEOUT, "check_same_thread": False},
+            connect_args={"check_same_thread": False} | ({} if "timeout" in parsed.query else {"timeout": BUSY_TIMEOUT}),
         )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "handle_error", _open_anew)
         return engine
     if parsed.get_backend_name() == "postgresql":
         return _postgresql(parsed)
@@ -65,14 +82,14 @@ def _make_folder(folder: Path) -> None:
 
 
 def _postgresql(url: URL) -> Engine:
-    given = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_TIMEOUT}
+    calling = {name: value for name, value in _CALLING.items() if name not in url.query}
+    session = " ".join(f"-c {name}={value}" for name, value in _SESSION.items())
     try:
         return create_engine(
             url.set(drivername="postgresql+psycopg"),
             pool_pre_ping=True,
             hide_parameters=True,
-            # Compiling our statements takes the server longer than running them: 1.7 of 3.4 s of an import's aggregates.
-            connect_args={"options": "-c timezone=UTC -c jit=off", **given},
+            connect_args={"options": session, **calling},
         )
     except ModuleNotFoundError as error:
         raise StoreError("PostgreSQL needs a part that is not installed", "pip install 'winback[postgres]'") from error
@@ -108,6 +125,12 @@ def _begin_sqlite(connection: Connection) -> None:
     # IMMEDIATE: a transaction that may write waits its turn at the start instead of failing in the middle.
     mode = connection.get_execution_options().get("sqlite_begin", "IMMEDIATE")
     connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+def _open_anew(context: ExceptionContext) -> None:
+    # A file that could not be written when it was opened stays read-only to that connection, whatever is done about it.
+    if "readonly" in str(context.original_exception):
+        context.is_disconnect = True
 
 
 @contextmanager
