@@ -77,7 +77,7 @@ def _postgres_schema(postgres_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def _sqlite_schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sqlite_schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("schema") / "winback.sqlite"
     engine = open_engine(f"sqlite:///{path}")
     migrate(engine)
@@ -95,7 +95,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 def database_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Give the URL of an empty database that has the schema; the test runs once on SQLite and once on PostgreSQL."""
     if backend == "sqlite":
-        shutil.copy(request.getfixturevalue("_sqlite_schema"), tmp_path / "winback.sqlite")
+        shutil.copy(request.getfixturevalue("sqlite_schema"), tmp_path / "winback.sqlite")
         yield f"sqlite:///{tmp_path}/winback.sqlite"
         return
     url = request.getfixturevalue("postgres_url")

@@ -85,6 +85,20 @@ def test_a_line_that_was_being_written_was_never_relied_on(tmp_path: Path) -> No
     assert _evidence(tmp_path, living.name) == Evidence(True, {"m1": Handover("smtp")})
 
 
+def test_reserved_room_tells_nothing(tmp_path: Path) -> None:
+    living = Journal.open(tmp_path, "w")
+    living.reserve(100)
+    path = journal.path_of(tmp_path, living.name)
+    room = path.stat().st_size
+    assert path.stat().st_blocks * 512 >= room > 100_000
+    living.hand_over("m1", Handover("smtp"))
+    assert path.stat().st_size == room
+    (tmp_path / "killed.journal").write_bytes(path.read_bytes())
+    living.close(keep=True)
+    for name in ("killed", living.name):
+        assert _evidence(tmp_path, name) == Evidence(True, {"m1": Handover("smtp")})
+
+
 def test_a_broken_line_in_between_leaves_doubt(tmp_path: Path) -> None:
     living = Journal.open(tmp_path, "w")
     living.close(keep=True)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from tests.disk import full_disk
 from tests.dispatch.conftest import MakeHouse
 from tests.dispatch.gateways import Scripted, accept
 from tests.dispatch.house import House
@@ -172,7 +173,17 @@ def test_a_journal_that_cannot_be_begun_sends_nothing(house: House) -> None:
     (house.project.var / "dispatch").write_text("a file where the folder should be")
     result = house.run(gateway := Scripted())
     assert (gateway.ids, house.states()) == ([], {"planned": 3})
-    assert result.errors == ["the dispatcher's journal cannot be written: File exists"]
+    assert [error.partition(" (")[0] for error in result.errors] == ["the dispatcher's journal cannot be written: File exists"]
+
+
+def test_without_room_for_a_batch_in_the_journal_nothing_is_claimed(house: House) -> None:
+    house.due(3)
+    with full_disk(800_000):  # a batch of 500 takes more, the database less
+        result = house.run(gateway := Scripted())
+    assert (gateway.ids, house.states(), result.taken) == ([], {"planned": 3}, 0)
+    [error] = result.errors
+    assert error.startswith("the dispatcher's journal cannot be written: File too large (")
+    assert house.run(gateway).sent == 3
 
 
 def test_the_journal_holds_one_batch_at_most(make_house: MakeHouse) -> None:

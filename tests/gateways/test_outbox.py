@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +12,7 @@ from uuid import UUID
 import pytest
 from freezegun import freeze_time
 
+from tests.disk import full_disk
 from winback.gateways.base import Accepted, Outcome, Outgoing, Retry
 from winback.gateways.outbox import OutboxGateway, OutboxOptions, read_outbox
 
@@ -112,21 +110,6 @@ def test_the_same_message_again_is_the_same_file(gateway: OutboxGateway) -> None
     [message] = read_outbox(gateway.folder)
     assert message.eml is not None
     assert message.eml.read_bytes().endswith(b"more\r\n")
-
-
-@contextmanager
-def full_disk(size: int) -> Iterator[None]:
-    """Let no file grow beyond a size, as on a disk that is full."""
-    import signal
-
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, before)
 
 
 def test_a_full_disk_leaves_nothing_half_written(gateway: OutboxGateway) -> None:

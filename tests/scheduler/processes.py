@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,10 @@ def environment(database_url: str) -> dict[str, str]:
     return {**os.environ, "WINBACK_DATABASE_URL": database_url, "COLUMNS": "200"}
 
 
-def winback(root: Path, database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in the shop's folder until it ends."""
+def winback(root: Path, database_url: str, *arguments: str, prefix: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    """Run a command in the shop's folder until it ends; `prefix` is a program that runs it."""
     return subprocess.run(
-        [WINBACK, *arguments],
+        [*prefix, str(WINBACK), *arguments],
         cwd=root,
         env=environment(database_url),
         capture_output=True,
@@ -40,11 +40,11 @@ def winback(root: Path, database_url: str, *arguments: str) -> subprocess.Comple
 class Started:
     """A command that is running; what it says goes to a file."""
 
-    def __init__(self, root: Path, variables: Mapping[str, str], log: Path, *arguments: str) -> None:
+    def __init__(self, root: Path, variables: Mapping[str, str], log: Path, arguments: Sequence[str]) -> None:
         self._log = log
         with log.open("w") as stream:
             self.process = subprocess.Popen(
-                [WINBACK, *arguments],
+                arguments,
                 cwd=root,
                 env=variables,
                 stdout=stream,
@@ -76,10 +76,17 @@ class Started:
 
 
 @contextmanager
-def started(root: Path, database_url: str, *arguments: str, variables: Mapping[str, str] | None = None) -> Iterator[Started]:
+def started(
+    root: Path,
+    database_url: str,
+    *arguments: str,
+    variables: Mapping[str, str] | None = None,
+    prefix: Sequence[str] = (),
+    log: Path | None = None,
+) -> Iterator[Started]:
     """Start a command; it is killed at the end if it still runs."""
-    log = root / f"log-{time.monotonic_ns()}"
-    command = Started(root, {**environment(database_url), **(variables or {})}, log, *arguments)
+    log = log or root / f"log-{time.monotonic_ns()}"
+    command = Started(root, {**environment(database_url), **(variables or {})}, log, [*prefix, str(WINBACK), *arguments])
     try:
         yield command
     finally:

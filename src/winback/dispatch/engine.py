@@ -29,6 +29,7 @@ from winback.gateways.base import Accepted, Gateway, Sender
 from winback.installation import advance
 from winback.project import Project
 from winback.store import MessageState, gateway_states, messages, reading, writing
+from winback.store.refusals import refused
 
 Clock = Callable[[], datetime]
 
@@ -324,8 +325,12 @@ class _Dispatcher:
 
 def _plainly(error: Exception) -> str:
     """Return what went wrong here, without what a database's error quotes of its rows."""
+    refusal = refused(error)
+    if refusal is not None:
+        return str(refusal)
     if isinstance(error, SQLAlchemyError):
         return f"the database failed: {type(error).__name__}: {str(getattr(error, 'orig', error)).splitlines()[0][:300]}"
     if isinstance(error, OSError):
-        return f"the dispatcher's journal cannot be written: {error.strerror or type(error).__name__}"
+        why = error.strerror or type(error).__name__
+        return f"the dispatcher's journal cannot be written: {why} (let this user write to var/dispatch, and make room there)"
     return str(error)

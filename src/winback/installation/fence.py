@@ -99,7 +99,9 @@ class Look:
 
     @property
     def newest(self) -> int:
-        """Return the highest generation that is known here or there."""
+        """Return the highest generation that is known here or there; 0 where nobody has sent, however often somebody tried."""
+        if self.is_new:
+            return 0
         known = [row.generation for row in self.rows] + [each.card.generation for each in self.found if each.card]
         return max(known, default=0)
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
+from functools import cached_property
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -18,6 +18,7 @@ from winback.installation import look as look_at_fence
 from winback.installation import places_of
 from winback.project import Project
 from winback.scheduler import leases, standing
+from winback.scheduler.storage import Hindrance, hindrance, nearest
 from winback.store import (
     Channel,
     MessageState,
@@ -85,6 +86,11 @@ class _Look:
     project: Project
     now: datetime
 
+    @cached_property
+    def hindrance(self) -> Hindrance | None:
+        """Return why nothing can be written at present, if so."""
+        return hindrance(self.connection, self.project)
+
     def clock(self, at: datetime | None) -> str:
         """Return a moment as people say it, in the shop's zone."""
         if at is None:
@@ -114,6 +120,12 @@ def _installation(look: _Look) -> Iterator[HealthItem]:
         yield HealthItem("installation", True, "this folder sends, and copies of it do not")
 
 
+def _database(look: _Look) -> Iterator[HealthItem]:
+    found = look.hindrance
+    if found is not None and not found.busy:
+        yield HealthItem("database", False, found.message, found.remedy)
+
+
 def _staging(look: _Look) -> Iterator[HealthItem]:
     if look.project.unclear:
         remedy = "correct [deliver] in config.toml: winback check"
@@ -127,8 +139,12 @@ def _scheduler(look: _Look) -> Iterator[HealthItem]:
     lease = leases.look_up(look.connection, leases.PLANNING)
     start = "start it: winback daemon; as a service: systemctl status winback says why it ended"
     if lease is not None and not lease.is_alive(look.now):
-        said = look.clock(lease.renewed_at)
-        yield HealthItem("scheduler", False, f"the daemon {lease.holder} stopped or hangs; it was last heard of at {said}", start)
+        heard = f"it was last heard of at {look.clock(lease.renewed_at)}"
+        if look.hindrance is not None:
+            message = f"the daemon {lease.holder} cannot say that it runs; {heard}: {look.hindrance.message}"
+            yield HealthItem("scheduler", False, message, f"{look.hindrance.remedy}; the daemon goes on by itself")
+        else:
+            yield HealthItem("scheduler", False, f"the daemon {lease.holder} stopped or hangs; {heard}", start)
     elif last is None:
         yield HealthItem("scheduler", False, "nothing has run yet", "winback daemon runs the campaigns from now on")
     elif not -_RARE < look.now - last.started_at < _RARE:
@@ -199,8 +215,10 @@ def _overdue(look: _Look) -> Iterator[HealthItem]:
             grouped[each.why, each.until].append(each)
     for (why, until), group in grouped.items():
         count = sum(each.count for each in group)
+        cause = look.hindrance.message if why == standing.NEXT_PASS and look.hindrance is not None else why
         then = f"; looked at again at {look.clock(until)}" if until else ""
-        message = f"{_count(count, 'message')} due since {look.clock(min(each.since for each in group))} did not go: {why}{then}"
+        since = look.clock(min(each.since for each in group))
+        message = f"{_count(count, 'message')} due since {since} did not go: {cause}{then}"
         remedy = "start the daemon: winback daemon; or make a pass: winback run" if why == standing.NEXT_PASS else ""
         meant = why.startswith("the campaign is paused by a person") or f" {standing.AT_MOST} " in why
         yield HealthItem("overdue", meant, message, remedy)
@@ -349,13 +367,9 @@ def _api(look: _Look) -> Iterator[HealthItem]:
 
 def _disk(look: _Look) -> Iterator[HealthItem]:
     folder = look.project.var
-    free = shutil.disk_usage(_nearest(folder)).free
+    free = shutil.disk_usage(nearest(folder)).free
     remedy = f"make room: the database, the outbox and the rejects are in {folder}"
     yield HealthItem("disk", free >= _LITTLE_SPACE, f"{free / 1e9:,.1f} GB free", "" if free >= _LITTLE_SPACE else remedy)
-
-
-def _nearest(folder: Path) -> Path:
-    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def _count(count: int, noun: str) -> str:
@@ -365,6 +379,7 @@ def _count(count: int, noun: str) -> str:
 #: What is looked at, in the order in which it is told.
 CHECKS: tuple[Callable[[_Look], Iterator[HealthItem]], ...] = (
     _installation,
+    _database,
     _staging,
     _scheduler,
     _last_errors,

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from winback.errors import WinbackError
 from winback.project import Project
 from winback.store import passes, writing
+from winback.store.refusals import refused
 
 if TYPE_CHECKING:
     from winback.dispatch import DispatchResult, Recovered
@@ -86,6 +87,8 @@ def run_pass(
 ) -> PassOutcome:
     """Do everything that is due at `now`. A part that fails is named in the outcome's errors, and the parts after it still run.
 
+    A pass that cannot be written down does nothing.
+
     `clock` is asked while sending, which may take long; without one it stays `now`. Once `stop` answers yes, what is in hand is
     finished and nothing new begun. `wait` waits for some seconds, where a gateway's rate lets more through soon. Without
     `planning` it only sends: the work of a daemon that does not lead.
@@ -99,6 +102,8 @@ def run_pass(
     if not _admitted(engine, project, outcome):
         return outcome
     number = _begin(engine, outcome)
+    if number is None:
+        return outcome
     for name, part in _PARTS if planning else _SENDING_PARTS:
         if stopping():
             outcome.interrupted = True
@@ -112,7 +117,7 @@ def run_pass(
 def _admitted(engine: Engine, project: Project, outcome: PassOutcome) -> bool:
     from winback.installation import check
 
-    with _caught(outcome, "database"):
+    with _caught(outcome):
         outcome.refused = check(engine, project, outcome.at)
         if outcome.refused is not None:
             outcome.errors.append(str(outcome.refused))
@@ -192,17 +197,20 @@ _SENDING_PARTS = tuple(part for part in _PARTS if part[0] in ("recovering", "sen
 
 
 @contextmanager
-def _caught(outcome: PassOutcome, name: str) -> Iterator[None]:
+def _caught(outcome: PassOutcome, name: str = "") -> Iterator[None]:
     try:
         yield
     except Exception as error:  # whatever it is, the other parts go on, and the daemon with them
-        outcome.errors.append(f"{name}: {describe(error)}")
+        outcome.errors.append(f"{name}: {describe(error)}" if name else describe(error))
 
 
 def describe(error: Exception) -> str:
     """Say what went wrong without quoting rows, parameters or people: for logs, `status` and the pages."""
     if isinstance(error, WinbackError):
         return str(error).partition("\n")[0][:_ERROR]
+    refusal = refused(error)
+    if refusal is not None:
+        return str(refusal)[:_ERROR]
     if isinstance(error, SQLAlchemyError):
         # The first line names the constraint or the table; the lines after it quote the row.
         said = str(getattr(error, "orig", None) or error).partition("\n")[0]
@@ -217,17 +225,15 @@ def describe(error: Exception) -> str:
 def _begin(engine: Engine, outcome: PassOutcome) -> int | None:
     """Write down that the pass has begun, so that one that hangs can be seen; forget passes of long ago."""
     number: int | None = None
-    with _caught(outcome, "database"), writing(engine) as connection:
+    with _caught(outcome), writing(engine) as connection:
         connection.execute(delete(passes).where(passes.c.started_at < outcome.at - _REMEMBERED))
         row = insert(passes).values(worker=outcome.worker, started_at=outcome.at).returning(passes.c.id)
         number = connection.execute(row).scalar_one()
     return number  # noqa: RET504 - without a database there is none
 
 
-def _end(engine: Engine, outcome: PassOutcome, number: int | None, at: datetime) -> None:
-    if number is None:
-        return
-    with _caught(outcome, "database"), writing(engine) as connection:
+def _end(engine: Engine, outcome: PassOutcome, number: int, at: datetime) -> None:
+    with _caught(outcome), writing(engine) as connection:
         connection.execute(
             update(passes)
             .where(passes.c.id == number)

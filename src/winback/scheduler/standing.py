@@ -13,6 +13,7 @@ from winback.dispatch import limits
 from winback.installation import look
 from winback.policy import REASONS
 from winback.project import Project
+from winback.scheduler.storage import hindrance
 from winback.store import (
     Channel,
     EnrollmentState,
@@ -172,6 +173,8 @@ class _Obstacles:
         self._project = project
         self._now = now
         self._refusal = look(connection.engine, project)
+        found = hindrance(connection, project)
+        self._hindrance = found if found is not None and not found.busy else None
         self._paused = {
             row.name: row.pause_reason
             for row in connection.execute(
@@ -189,6 +192,8 @@ class _Obstacles:
         """Return the reason and the time it is looked at again, or None when nothing stands in the way."""
         if self._refusal is not None:
             return str(self._refusal), None
+        if self._hindrance is not None:
+            return self._hindrance.message, None
         if campaign in self._paused:
             by = f" {self._paused[campaign]}" if self._paused[campaign] else ""
             return f"the campaign is paused{by}; resume it on its page", None

@@ -14,7 +14,7 @@ from sqlalchemy.exc import ArgumentError
 
 from winback.errors import StoreError
 
-#: How long a writer waits for another one, in seconds; a URL can say otherwise for SQLite (`?timeout=5`).
+#: How long a writer waits for another one on SQLite, in seconds; a URL can say otherwise (`?timeout=5`).
 BUSY_TIMEOUT = 60
 
 #: How often, and how long apart in seconds, the switch of a new SQLite file to its write-ahead log is tried.
@@ -32,11 +32,11 @@ _CALLING = {
 }
 
 #: What holds in every session. Compiling our statements takes the server longer than running them: 1.7 of 3.4 s of an import's
-#: aggregates. Who waits for another's lock gives up as on SQLite; who falls asleep in a transaction keeps nobody waiting for ever.
+#: aggregates. Nobody waits for a lock for ever, nor keeps one while asleep in a transaction, on a machine that was suspended.
 _SESSION = {
     "timezone": "UTC",
     "jit": "off",
-    "lock_timeout": f"{BUSY_TIMEOUT}s",
+    "lock_timeout": "10min",
     "idle_in_transaction_session_timeout": "10min",
 }
 

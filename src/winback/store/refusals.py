@@ -20,6 +20,7 @@ _REMEDIES = (
     ("no such table", "a part of it is missing: put it back from a backup"),
     ("no such column", "a part of it is missing: put it back from a backup"),
     ("locked", "another program holds it; close that one, or wait and try again"),
+    ("lock timeout", "another session has held a lock for too long: end it, pg_stat_activity lists them"),
     ("full", "make room on the disk"),
     ("disk", "look at the disk: it may be full or broken"),
     ("password", "set the right one in the environment: WINBACK_DATABASE_URL=postgresql://user:password@host/database"),
@@ -43,12 +44,17 @@ def answering(engine: Engine) -> Iterator[None]:
 
 def failed(error: Exception) -> StoreError | None:
     """Return what to say of an error that a statement met in the middle of a command; None when it is not the database's."""
-    if not isinstance(error, DBAPIError):
-        return None
-    if _is_ours(error):
+    if isinstance(error, DBAPIError) and _is_ours(error):
         return StoreError(
             f"the database failed: {_reason(error)}", "winback doctor looks closer; if it finds nothing, report this"
         )
+    return refused(error)
+
+
+def refused(error: Exception) -> StoreError | None:
+    """Return what to say of a database that does not do its work: full, locked, gone; None for any other error."""
+    if not isinstance(error, DBAPIError) or _is_ours(error):
+        return None
     return StoreError(f"the database failed: {_reason(error)}", _remedy(error))
 
 
