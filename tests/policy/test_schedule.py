@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from winback.clock import local_instant
-from winback.policy import Timetable, after_date, after_moment
+from winback.policy import Slot, Timetable, after_date, after_moment, quiet_zones, wake_time
 from winback.project import QuietHours
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -97,3 +99,68 @@ def test_a_slot_never_precedes_its_moment(day: date, clock: time, at: time, zone
     # Whole days are counted on the calendar: over a change of clocks they are up to a few hours shorter than 24 each in all.
     assert slot.at >= anchor + timedelta(hours=hours) - timedelta(hours=24)
     assert slot.at >= anchor
+
+
+#: Clocks change at night, at a quarter past or to the hour at the oddest; and one time at which nothing happens.
+TIMES_OF_CHANGES = [
+    *(time(hour, minute) for hour in (21, 22, 23, 0, 1, 2, 3) for minute in (0, 30)),
+    time(2, 45),
+    time(3, 45),
+    time(12),
+]
+
+A_MOMENT = timedelta(microseconds=1)
+
+
+def _changes() -> dict[ZoneInfo, tuple[date, ...]]:
+    """Return the dates from 2024 to 2030 on which clocks change, in each zone whose clock is no other's."""
+    days = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=number) for number in range(365 * 7 + 2)]
+    clocks: dict[tuple[timedelta | None, ...], tuple[ZoneInfo, tuple[date, ...]]] = {}
+    for name in sorted(available_timezones()):
+        zone = ZoneInfo(name)
+        offsets = tuple(day.astimezone(zone).utcoffset() for day in days)
+        if offsets not in clocks:
+            changed = (days[n].date() for n in range(len(days) - 1) if offsets[n] != offsets[n + 1])
+            clocks[offsets] = zone, tuple(changed)
+    return dict(clocks.values())
+
+
+def test_every_date_fires_once_around_every_change_of_clocks_on_earth() -> None:
+    """The days on which clocks change, and those beside them; on all others a day is like any other, as the test above asks.
+
+    The dates are asked for one by one, as birthdays are, and one after the other, as a daemon goes on from what has fired.
+    """
+    changes = _changes()
+    assert sum(map(len, changes.values())) > 400
+    for zone, dates in changes.items():
+        for day in dates:
+            around = [day + timedelta(days=number) for number in range(-2, 4)]
+            for at in TIMES_OF_CHANGES:
+                table = Timetable(at, None, None)
+                slots = [after_date(each, timedelta(), table, zone) for each in around]
+                what = f"{zone.key} {day} {at}"
+                assert [slot.on for slot in slots] == around, what
+                assert all(early.at < late.at for early, late in pairwise(slots)), what
+                assert list(_one_after_the_other(slots[0], slots[-1].at, table, zone)) == slots, what
+
+
+def _one_after_the_other(first: Slot, until: datetime, table: Timetable, zone: ZoneInfo) -> Iterator[Slot]:
+    slot = first
+    while slot.at <= until:
+        yield slot
+        slot = after_moment(slot.at + A_MOMENT, timedelta(), table, zone)
+
+
+@settings(deadline=None)  # every zone on Earth is looked at
+@given(day=DATES, at=TIMES, minutes=st.integers(0, 24 * 60), zone=ZONES, start=TIMES, end=TIMES)
+@example(date(2026, 11, 1), time(1, 10), 60, NEW_YORK, time(22), time(1, 30))  # 1:10 for the second time
+def test_the_rule_that_asks_sql_and_the_time_to_wake_agree(
+    day: date, at: time, minutes: int, zone: ZoneInfo, start: time, end: time
+) -> None:
+    """Dispatch asks by the names of the zones in which it is night, and puts a message off by the person's own clock."""
+    quiet = QuietHours(start, end)
+    moment = local_instant(day, at, zone) + timedelta(minutes=minutes)
+    asleep = zone.key in quiet_zones(moment, quiet)
+    wakes = wake_time(moment, zone, quiet)
+    assert asleep == (wakes > moment)
+    assert zone.key not in quiet_zones(wakes, quiet)

@@ -82,17 +82,18 @@ def started(
     *arguments: str,
     variables: Mapping[str, str] | None = None,
     prefix: Sequence[str] = (),
+    command: Sequence[str] = (str(WINBACK),),
     log: Path | None = None,
 ) -> Iterator[Started]:
     """Start a command; it is killed at the end if it still runs."""
     log = log or root / f"log-{time.monotonic_ns()}"
-    command = Started(root, {**environment(database_url), **(variables or {})}, log, [*prefix, str(WINBACK), *arguments])
+    running = Started(root, {**environment(database_url), **(variables or {})}, log, [*prefix, *command, *arguments])
     try:
-        yield command
+        yield running
     finally:
-        if not command.ended():
-            command.process.kill()
-            command.process.wait()
+        if not running.ended():
+            running.process.kill()
+            running.process.wait()
 
 
 def wait_until(condition: Callable[[], Any], *running: Started) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import socket
+import sys
 import threading
 import time
 from collections import Counter
@@ -21,7 +23,7 @@ from tests.scheduler.processes import PATIENCE, as_json, started, wait_until, wi
 from tests.scheduler.shops import WAKE, add_sleepers, in_outbox, make_shop, rows, states, times_sent
 from tests.servers.smtp import Answer, Event, Hang, SmtpServer, smtp_server
 from winback.scheduler import run_pass
-from winback.store import consents, leases, reading
+from winback.store import consents, leases, open_engine, reading, writing
 
 
 def _relay(server: SmtpServer, **settings: Any) -> dict[str, Any]:
@@ -190,3 +192,33 @@ def test_a_service_without_pages_tells_systemd_and_writes_a_log_that_programs_ca
             assert daemon.wait() == 0
     assert [line for line in daemon.said.splitlines() if not _LINE.fullmatch(line)] == []
     assert daemon.fields("daemon.started")["pages"] == "none"
+
+
+#: The command itself, with half an hour made short.
+_IMPATIENT = """
+import sys
+from datetime import timedelta
+from winback.cli import main
+from winback.scheduler import daemon
+daemon.HUNG_AFTER = timedelta(seconds=2)
+main()
+"""
+
+
+def test_a_daemon_whose_pass_hangs_starts_itself_anew(tmp_path: Path, sqlite_schema: Path) -> None:
+    file = tmp_path / "winback.sqlite"
+    shutil.copy(sqlite_schema, file)
+    engine = open_engine(url := f"sqlite:///{file}")
+    root = make_shop(tmp_path / "shop", url, {"wake": WAKE}).root
+    add_sleepers(engine, 2, _now())
+    command = [sys.executable, "-c", _IMPATIENT]
+    with started(root, url, "daemon", "--port", "0", "--every", "1s", command=command) as daemon:
+        wait_until(lambda: "pass.finished" in daemon.said, daemon)
+        with writing(engine):  # the pass waits for this
+            wait_until(lambda: "daemon.restarting" in daemon.said, daemon)
+        wait_until(lambda: daemon.said.count("daemon.started") >= 2, daemon)
+        wait_until(lambda: daemon.said.rpartition("daemon.started")[2].count("pass.finished") >= 1, daemon)
+        daemon.tell(signal.SIGTERM)
+        assert daemon.wait() == 0, daemon.said
+    assert states(engine) == {"sent": 2}
+    engine.dispose()

