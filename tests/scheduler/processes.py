@@ -102,7 +102,7 @@ def wait_until(condition: Callable[[], Any], *running: Started) -> None:
     while not condition():
         ended = [command.said for command in running if command.ended()]
         assert not ended, ended
-        assert time.monotonic() < until, [command.said for command in running]
+        assert time.monotonic() < until, [command.said[-2000:] for command in running]
         time.sleep(0.02)
 
 

@@ -131,14 +131,17 @@ def test_a_database_that_cannot_be_written_sends_nothing_until_it_can(tmp_path: 
         engine.dispose()  # the write-ahead log goes into the file
         file.chmod(0o444)
         with started(root, url, "daemon", "--no-web", "--every", "1s", prefix=_mortal()) as daemon:
-            readonly = "attempt to write a readonly database (let this user write to the file and to its folder)"
+            readonly = (
+                "attempt to write a readonly database (let this user write to the file, to those beside it that end in -wal"
+            )
             wait_until(lambda: _failures(daemon, readonly) >= 2, daemon)
             status = winback(root, url, "status", "-o", "json", prefix=_mortal())
             assert status.returncode == 1
             [item] = [item for item in as_json(status)["health"] if item["name"] == "database"]
             assert item["message"].endswith("attempt to write a readonly database; nothing is planned or sent")
             assert server.messages == []
-            file.chmod(0o644)
+            for each in tmp_path.glob("winback.sqlite*"):  # SQLite gave those beside it the rights of the file
+                each.chmod(0o644)
             wait_until(lambda: len(server.messages) == 3, daemon)
             wait_until(lambda: states(engine) == {"sent": 3}, daemon)
         _all_once(server, engine, 3)

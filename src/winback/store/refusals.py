@@ -14,7 +14,7 @@ from winback.errors import StoreError
 #: What the drivers say, and what to do. They give no codes for a connection that was not made.
 _REMEDIES = (
     ("not a database", "database.url names a file that is something else; name another one, nothing was changed"),
-    ("readonly", "let this user write to the file and to its folder"),
+    ("readonly", "let this user write to the file, to those beside it that end in -wal and -shm, and to its folder"),
     ("read-only", "let this user write to it"),
     ("unable to open", "let this user write to its folder, or name another file in database.url"),
     ("no such table", "a part of it is missing: put it back from a backup"),
