@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, String, insert, literal, select, update
 
 from winback.store import MessageState, message_history, messages
 
@@ -63,19 +63,14 @@ def claim(
         .values(state=MessageState.SENDING, claimed_by=worker, claimed_at=now)
         .returning(*_COLUMNS)
     ).all()
-    if claimed:
-        connection.execute(
-            insert(message_history),
-            [
-                {
-                    "message_id": row.id,
-                    "from_state": MessageState.PLANNED,
-                    "to_state": MessageState.SENDING,
-                    "worker": worker,
-                    "at": now,
-                }
-                for row in claimed
-            ],
-        )
+    columns = ("message_id", "from_state", "to_state", "worker", "at")
+    taken = select(
+        messages.c.id,
+        literal(MessageState.PLANNED.value, String()),
+        messages.c.state,
+        messages.c.claimed_by,
+        messages.c.claimed_at,
+    ).where(messages.c.id.in_([row.id for row in claimed]))
+    connection.execute(insert(message_history).from_select(columns, taken.order_by(messages.c.id)))
     # RETURNING has no order.
     return sorted((Claimed(*row) for row in claimed), key=lambda message: (message.due_at, message.id))

@@ -6,20 +6,19 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import Connection, Select, String, bindparam, exists, literal, select, true, update
+from sqlalchemy import Connection, Select, String, exists, literal, select, true, update
 from sqlalchemy import insert as insert_into
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from winback.ledger.states import is_edge
 from winback.store import MessageState, UtcDateTime, message_history, messages
+from winback.store.given import given
 
-_Item = TypeVar("_Item")
-
-#: Rows handled by one statement; SQLite binds at most 32 766 values at once.
-_BATCH = 500
+#: Messages handled by one statement.
+_BATCH = 1000
 
 #: States in which a message may be written; every other is reached by an edge.
 _FIRST_STATES = frozenset({MessageState.PLANNED, MessageState.SKIPPED, MessageState.HELD_OUT})
@@ -43,45 +42,36 @@ class Move:
 def insert(connection: Connection, rows: Sequence[Mapping[str, Any]], *, now: datetime, worker: str) -> int:
     """Write messages that are not there yet, each with its first history row; return how many were written.
 
-    A message that exists already, by id or by enrollment and step, is left as it is.
+    All rows have the same columns. A message that exists already, by id or by enrollment and step, is left as it is.
     """
     for row in rows:
         if row["state"] not in _FIRST_STATES:
             raise ValueError(f"no message begins as {row['state']}")
-    dialect_insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
-    statement = dialect_insert(messages).on_conflict_do_nothing().returning(messages.c.id)
-    written = 0
-    for batch in _batches(rows):
-        ids = set(connection.scalars(statement, [dict(row) for row in batch]))
-        written += len(ids)
-        _keep_history(
-            connection,
-            [
-                {"message_id": row["id"], "to_state": row["state"], "reason": row.get("reason"), "worker": worker, "at": now}
-                for row in batch
-                if row["id"] in ids
-            ],
-        )
-    return written
+    if not rows:
+        return 0
+    columns = {name: messages.c[name].type for name in rows[0]}
+    table = given(connection, columns, ([row[name] for name in columns] for row in rows))
+    return insert_selected(connection, select(table), now=now, worker=worker)
 
 
-def insert_selected(connection: Connection, rows: Select[Any], *, now: datetime, worker: str) -> None:
+def insert_selected(connection: Connection, rows: Select[Any], *, now: datetime, worker: str) -> int:
     """Write the messages that a SELECT gives, its columns named as theirs, as `insert` does; their states are the caller's care.
 
     They are written in the order of their ids, which is that in which dispatchers take them and history refers to them.
     """
-    given = rows.subquery("given")
+    new = rows.subquery("new")
     dialect_insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
     # ON CONFLICT after FROM needs a WHERE: without one, SQLite takes ON for a part of the join.
-    chosen = select(given).where(true()).order_by(given.c.id)
-    connection.execute(dialect_insert(messages).from_select(list(given.c.keys()), chosen).on_conflict_do_nothing())
+    chosen = select(new).where(true()).order_by(new.c.id)
+    statement = dialect_insert(messages).from_select(list(new.c.keys()), chosen).on_conflict_do_nothing()
+    written = connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
     first = (
         select(messages.c.id, messages.c.state, messages.c.reason, literal(worker, String()), literal(now, UtcDateTime()))
-        .where(messages.c.id.in_(select(given.c.id)), ~exists().where(message_history.c.message_id == messages.c.id))
+        .where(messages.c.id.in_(select(new.c.id)), ~exists().where(message_history.c.message_id == messages.c.id))
         .order_by(messages.c.id)
     )
-    columns = ["message_id", "to_state", "reason", "worker", "at"]
-    connection.execute(insert_into(message_history).from_select(columns, first))
+    connection.execute(insert_into(message_history).from_select(["message_id", "to_state", "reason", "worker", "at"], first))
+    return written
 
 
 def apply(
@@ -96,65 +86,67 @@ def apply(
             raise ValueError(f"a message never goes from {move.source} to {move.target}")
     moved: set[str] = set()
     for batch in _batches(moves):
-        there = _still_there(connection, batch, claimed_by)
-        going = [move for move in batch if there.get(move.message_id) == move.source]
-        _update(connection, going)
-        _keep_history(connection, [_history(move, now, worker) for move in going])
-        moved.update(move.message_id for move in going)
+        ids = _update(connection, batch, claimed_by)
+        _keep_history(connection, [move for move in batch if move.message_id in ids], now, worker)
+        moved |= ids
     return moved
 
 
-def _still_there(connection: Connection, batch: Sequence[Move], claimed_by: str | None) -> dict[str, str]:
-    """Return the present state of the batch's messages, their rows locked until the transaction ends."""
-    query = select(messages.c.id, messages.c.state).where(messages.c.id.in_([move.message_id for move in batch]))
-    if claimed_by is not None:
-        query = query.where(messages.c.claimed_by == claimed_by)
-    # SQLite ignores FOR UPDATE: its writing transactions are alone from their beginning.
-    return {row.id: row.state for row in connection.execute(query.with_for_update())}
+def _batches(moves: Sequence[Move]) -> Iterator[list[Move]]:
+    """Yield the moves in their order, some at a time, and never two of one message together."""
+    batch: dict[str, Move] = {}
+    for move in moves:
+        if len(batch) == _BATCH or move.message_id in batch:
+            yield list(batch.values())
+            batch = {}
+        batch[move.message_id] = move
+    if batch:
+        yield list(batch.values())
 
 
-def _update(connection: Connection, moves: Sequence[Move]) -> None:
-    """Run one conditional UPDATE for all moves that change the same columns."""
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = defaultdict(list)
+def _update(connection: Connection, moves: Sequence[Move], claimed_by: str | None) -> set[str]:
+    """Run one conditional UPDATE for all moves that change the same columns; return the ids of messages that were changed."""
+    groups: dict[tuple[str, ...], list[list[Any]]] = defaultdict(list)
     for move in moves:
         values = {"state": move.target.value, "reason": _cut(move.reason, _REASON), **move.values}
         if move.source is MessageState.SENDING:
             values |= {"claimed_by": None, "claimed_at": None}
-        groups[tuple(sorted(values))].append({"message": move.message_id, "source": move.source.value, **_prefixed(values)})
-    for columns, parameters in groups.items():
-        connection.execute(
+        groups[tuple(values)].append([move.message_id, move.source.value, *values.values()])
+    moved: set[str] = set()
+    for columns, rows in groups.items():
+        kinds = {"message": String(), "source": String(), **{f"new_{name}": messages.c[name].type for name in columns}}
+        table = given(connection, kinds, rows)
+        statement = (
             update(messages)
-            .where(messages.c.id == bindparam("message"), messages.c.state == bindparam("source"))
-            .values({name: bindparam(f"new_{name}", type_=messages.c[name].type) for name in columns}),
-            parameters,
+            .where(messages.c.id == table.c.message, messages.c.state == table.c.source)
+            .values({name: table.c[f"new_{name}"] for name in columns})
+            .returning(messages.c.id)
         )
+        if claimed_by is not None:
+            statement = statement.where(messages.c.claimed_by == claimed_by)
+        moved.update(connection.scalars(statement))
+    return moved
 
 
-def _prefixed(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {f"new_{name}": value for name, value in values.items()}
-
-
-def _history(move: Move, now: datetime, worker: str) -> dict[str, Any]:
-    return {
-        "message_id": move.message_id,
-        "from_state": move.source.value,
-        "to_state": move.target.value,
-        "reason": _cut(move.reason, _REASON),
-        "detail": _cut(move.detail, _RAW_REPLY),
-        "worker": worker,
-        "at": now,
-    }
-
-
-def _keep_history(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    if rows:
-        connection.execute(insert_into(message_history), [dict(row) for row in rows])
+def _keep_history(connection: Connection, moves: Sequence[Move], now: datetime, worker: str) -> None:
+    if not moves:
+        return
+    columns = ("message_id", "from_state", "to_state", "reason", "detail", "worker", "at")
+    rows = (
+        (
+            move.message_id,
+            move.source.value,
+            move.target.value,
+            _cut(move.reason, _REASON),
+            _cut(move.detail, _RAW_REPLY),
+            worker,
+            now,
+        )
+        for move in moves
+    )
+    table = given(connection, {name: message_history.c[name].type for name in columns}, rows)
+    connection.execute(insert_into(message_history).from_select(columns, select(table)))
 
 
 def _cut(text: str | None, length: int) -> str | None:
     return None if text is None else text[:length]
-
-
-def _batches(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
-    for start in range(0, len(items), _BATCH):
-        yield items[start : start + _BATCH]

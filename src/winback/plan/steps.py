@@ -27,6 +27,7 @@ from winback.policy import (
 )
 from winback.project import Campaign, Project, Step
 from winback.store import EnrollmentState, MessageState, UtcDateTime, customers, enrollments, plus_seconds
+from winback.store.given import given
 
 #: A message is written at most this long before it is due.
 HORIZON = timedelta(days=1)
@@ -36,6 +37,8 @@ STEP_REMOVED = "step_removed"
 
 #: People whose messages' ids are made together.
 _CHUNK = 5_000
+
+_NAME = {column.name: column.type for column in names.c}
 
 #: An INSERT … SELECT tells how many rows it wrote when it is asked to.
 _COUNTED = {"preserve_rowcount": True}
@@ -160,13 +163,8 @@ def _name_messages(connection: Connection, campaign: Campaign, step: Step) -> No
     last = 0
     while rows := connection.execute(people.where(ripe.c.enrollment_id > last)).all():
         last = rows[-1].enrollment_id
-        connection.execute(
-            insert(names),
-            [
-                {"enrollment_id": number, "message_id": ledger.message_id(campaign.name, customer, occasion, step.name)}
-                for number, customer, occasion in rows
-            ],
-        )
+        ids = [(number, ledger.message_id(campaign.name, customer, occasion, step.name)) for number, customer, occasion in rows]
+        connection.execute(insert(names).from_select(list(names.c), select(given(connection, _NAME, ids))))
 
 
 def _messages(campaign: Campaign, step: Step, now: datetime) -> Select[Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, String, literal, select
+from sqlalchemy import ColumnElement, Connection, String, literal, or_, select
 
 from winback.policy.caps import LONGEST_DEFERRAL
 from winback.policy.fallback import step_of
@@ -98,14 +98,14 @@ def recheck(connection: Connection, project: Project, message_ids: Sequence[str]
             )
             .join(enrollments, enrollments.c.id == messages.c.enrollment_id)
             .join(customers, customers.c.id == messages.c.customer_id)
-            .where(messages.c.id.in_(message_ids), *chosen)
+            .where(messages.c.id.in_(message_ids), *chosen, or_(failure.is_not(None), to_channel != channel))
         )
         for row in rows:
             if row.failure == RuleName.LATE and row.reason == RuleName.CAPPED:
                 verdicts[row.id] = _another_day(ask, row)
             elif row.failure is not None:
                 verdicts[row.id] = _verdict(row.failure, campaign, project, Channel(row.channel), row.zone, now)
-            elif row.channel != channel:
+            else:
                 verdicts[row.id] = Verdict(Action.FALLBACK, "fallback", f"by {row.channel}", channel=row.channel)
     return verdicts
 
