@@ -130,7 +130,7 @@ def test_an_interruption_is_passed_on_when_everything_is_recorded(house: House) 
 
 
 def test_a_database_that_fails_while_composing_gives_back_what_did_not_leave(house: House) -> None:
-    ids = house.due(70)
+    ids = house.due(120)
     with house.losing("customers") as take_away:
 
         def decide(message: Outgoing) -> Outcome:
@@ -141,8 +141,8 @@ def test_a_database_that_fails_while_composing_gives_back_what_did_not_leave(hou
         result = house.run(Scripted(decide=decide))
     assert len(result.errors) == 1
     assert result.errors[0].startswith("the database failed: ")
-    assert (result.sent, result.given_back, result.pauses) == (50, 20, [])
-    assert house.states() == {"sent": 50, "planned": 20}
+    assert (result.sent, result.given_back, result.pauses) == (100, 20, [])
+    assert house.states() == {"sent": 100, "planned": 20}
     assert house.pause() is None
 
 

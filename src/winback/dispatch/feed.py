@@ -11,9 +11,6 @@ from winback.dispatch.preparing import Prepared, Preparer, Unrendered
 from winback.gateways.base import Outcome, Outgoing, Retry
 from winback.ledger import Claimed
 
-#: Messages composed ahead of the gateway: enough to load and write for them together, few enough to keep in memory.
-_AHEAD = 50
-
 
 class Feed:
     """Gives a gateway the messages of one batch, and takes note of what becomes of each.
@@ -48,20 +45,20 @@ class Feed:
 
     def messages(self) -> Iterator[Outgoing]:
         """Yield the messages to send."""
-        for start in range(0, len(self._claims), _AHEAD):
-            if self._ended():
-                return
+        prepared = self._preparer.prepare(self._claims, self._now)
+        while not self._ended():
             try:
-                prepared, unrendered = self._preparer.prepare(self._claims[start : start + _AHEAD], self._now)
+                each = next(prepared, None)
             except Exception as error:
                 self.error = error
                 return
-            self.unrendered += unrendered
-            for each in prepared:
-                if self._ended():
-                    return
-                self._handovers[each.claim.id] = _handover(self._gateway, each)
-                yield each.message.outgoing
+            if each is None:
+                return
+            if isinstance(each, Unrendered):
+                self.unrendered.append(each)
+                continue
+            self._handovers[each.claim.id] = _handover(self._gateway, each)
+            yield each.message.outgoing
 
     def hand_over(self, message_id: str) -> None:
         """Note, before the byte that matters, that a message leaves. Raise the error that keeps it from being noted."""

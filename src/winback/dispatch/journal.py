@@ -36,6 +36,7 @@ from winback.gateways.base import Accepted, Outcome, Refused, Retry, Unknown
 _SUFFIX = ".journal"
 _UNFINISHED = ".new-"
 _VERSION = 1
+_ENCODER = json.JSONEncoder(separators=(",", ":"))  # `json.dumps` would make one for each line
 
 #: Bytes to reserve for a message: its line and its answer's, with a long subject and a long reply.
 _ROOM = 2_000
@@ -226,7 +227,7 @@ def _from_table(entry: Mapping[str, Any]) -> Outcome:
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:
-    return json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+    return _ENCODER.encode(entry).encode() + b"\n"
 
 
 def _write(descriptor: int, line: bytes, at: int) -> None:

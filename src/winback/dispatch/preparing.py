@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,6 +21,12 @@ from winback.store import Channel, enrollments, reading, writing
 
 #: Begins the reason of messages that could not be composed; the template's file and line follow, and nothing personal.
 RENDER = "render"
+
+#: Messages whose recipients are loaded together: few enough to keep in memory, and to know people as they are now.
+_LOADED = 100
+
+#: Messages composed together: a few, so that the line does not wait for them; many while each of them brings new links.
+_FEW, _MANY = 5, 50
 
 
 @dataclass(frozen=True)
@@ -49,13 +55,22 @@ class Preparer:
         self._project = project
         self._composer = Composer(project, outlined=True)
         self._links = LinkBook()
+        self._together = _FEW
 
-    def prepare(self, claims: Sequence[Claimed], now: datetime) -> tuple[list[Prepared], list[Unrendered]]:
-        """Return the composed messages in their order, and those that cannot be composed."""
-        with reading(self._engine) as connection:
-            work = self._work(connection, claims, now)
+    def prepare(self, claims: Sequence[Claimed], now: datetime) -> Iterator[Prepared | Unrendered]:
+        """Yield what becomes of each claim, in their order: the composed message, or why there is none."""
+        for start in range(0, len(claims), _LOADED):
+            with reading(self._engine) as connection:
+                work = self._work(connection, claims[start : start + _LOADED], now)
+            while work:
+                some, work = work[: self._together], work[self._together :]
+                yield from self._composed(some, now)
+
+    def _composed(self, work: Sequence[_Work], now: datetime) -> list[Prepared | Unrendered]:
         done: dict[str, Prepared | Unrendered] = {}
         waiting = work
+        # Letters that all lead to pages of their own: a transaction for each few would take longer than they do.
+        self._together = _FEW
         while waiting:
             left = []
             for item in waiting:
@@ -67,9 +82,9 @@ class Preparer:
             if left:
                 with writing(self._engine) as connection:
                     self._links.write(connection)
+                self._together = _MANY
             waiting = left
-        prepared = [made for item in work if isinstance(made := done[item.claim.id], Prepared)]
-        return prepared, [made for made in done.values() if isinstance(made, Unrendered)]
+        return [done[item.claim.id] for item in work]
 
     def _work(self, connection: Connection, claims: Sequence[Claimed], now: datetime) -> list[_Work]:
         found = {claim.id: found for claim in claims for found in [step_of(self._project, claim.campaign, claim.step)] if found}

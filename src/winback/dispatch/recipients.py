@@ -125,7 +125,7 @@ def _load(connection: Connection, project: Project, addressees: Sequence[Address
 
 
 def _by_id(connection: Connection, ids: Collection[int]) -> dict[int, Row[Any]]:
-    return {row.id: row for row in connection.execute(select(*_PERSON).where(customers.c.id.in_(sorted(ids))))}
+    return {row.id: row for row in connection.execute(select(*_PERSON).where(customers.c.id.in_(sorted(ids)))).all()}
 
 
 def _customer(person: Row[Any], project: Project, campaign: Campaign, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
@@ -190,12 +190,12 @@ class _Orders:
 
     def __init__(self, connection: Connection, ids: Collection[int], numbers: Collection[str]) -> None:
         wanted = or_(orders.c.id.in_(sorted(ids)), orders.c.external_id.in_(sorted(numbers)))
-        self._orders = {row.id: row for row in connection.execute(select(*_ORDER).where(wanted))} if ids or numbers else {}
+        self._orders = {row.id: row for row in connection.execute(select(*_ORDER).where(wanted)).all()} if ids or numbers else {}
         self._numbers = {row.external_id: row.id for row in self._orders.values()}
         self._lines: dict[int, list[Any]] = defaultdict(list)
         for batch in _batches(sorted(self._orders)):
             query = select(*_LINE).where(order_lines.c.order_id.in_(batch))
-            for line in connection.execute(query.order_by(order_lines.c.order_id, order_lines.c.position)):
+            for line in connection.execute(query.order_by(order_lines.c.order_id, order_lines.c.position)).all():
                 self._lines[line.order_id].append(line)
 
     def by_id(self, order_id: int | None, zone: ZoneInfo) -> dict[str, Any] | None:
