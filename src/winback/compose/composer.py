@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo
 
 from winback.compose import html as html_part
 from winback.compose import mime, sms
@@ -18,7 +17,7 @@ from winback.compose.links import LinkIds, Links, Rewriter, Tagging, signed_addr
 from winback.compose.message import Composed, LinkTarget, Recipient
 from winback.compose.outline import Given
 from winback.compose.outlines import Outlines
-from winback.compose.place import Place, choose_locale, parse_locale
+from winback.compose.place import Place, choose_place, parse_locale
 from winback.compose.render import Renderer
 from winback.compose.text import text_from_html
 from winback.compose.tokens import sign
@@ -109,8 +108,9 @@ class Composer:
         if step.fallback and recipient.channel is not step.channel and step.fallback.template:
             template = step.fallback.template
         language = self._language(template, recipient.channel, customer.get("locale"))
-        locale = choose_locale(language[1:] or self._settings.shop.locale, customer.get("locale"), customer.get("country"))
-        place = Place(locale, ZoneInfo(customer.get("zone") or self._settings.shop.zone))
+        shop = self._settings.shop
+        zone = customer.get("zone") or shop.zone
+        place = choose_place(language[1:] or shop.locale, customer.get("locale"), customer.get("country"), zone)
         public_url = self._settings.web.public_url
         unsubscribe_url = f"{public_url}/u/{sign(self._key, 'unsubscribe', recipient.message_id)}"
         variables: dict[str, Any] = {

@@ -187,7 +187,7 @@ class Outline:
 
         def encoded(targets: Sequence[LinkTarget]) -> Mapping[str, str]:
             addresses = signed(targets)
-            known.update((address, mime.encoded_line(address)) for address in addresses.values())
+            known.update(zip(addresses.values(), mime.encoded_lines([*addresses.values()]), strict=True))
             return addresses
 
         page, text = self._fillings(values, given, encoded)

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
@@ -24,20 +24,25 @@ from jinja2 import TemplateRuntimeError, Undefined
 from winback.compose.message import Money
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Place:
-    """The locale and time zone that a text is formatted for."""
+    """The locale and time zone that a text is formatted for; what follows from them is found out once."""
 
     locale: Locale
     zone: ZoneInfo
 
-    @property
+    @cached_property
+    def tag(self) -> str:
+        """Return the locale's name as babel writes it."""
+        return str(self.locale)
+
+    @cached_property
     def lang(self) -> str:
         """Return the language tag for HTML (BCP 47), such as `en` or `zh-Hant`."""
         script = self.locale.script
         return f"{self.locale.language}-{script}" if script else self.locale.language
 
-    @property
+    @cached_property
     def direction(self) -> str:
         """Return `rtl` for Arabic, Hebrew, Persian …, else `ltr`."""
         direction: str = self.locale.text_direction
@@ -55,6 +60,12 @@ def written_for(place: Place) -> Iterator[None]:
         yield
     finally:
         _place.reset(token)
+
+
+@lru_cache(maxsize=1024)
+def choose_place(text: str, customer: str | None, country: str | None, zone: str) -> Place:
+    """Return the place of a text in the locale `text`, read by a customer in a time zone."""
+    return Place(choose_locale(text, customer, country), ZoneInfo(zone))
 
 
 @lru_cache(maxsize=1024)
@@ -88,12 +99,13 @@ def money(value: Any) -> str:
     """Write an amount as the reader's country does: `{{ order.total | money }}`."""
     if not isinstance(value, Money):
         _refuse(value, "money", "an amount of money, such as order.total")
-    return _money_text(value, _place.get().locale)
+    return _money_text(value.minor, value.currency, _place.get().tag)
 
 
+# Remembered by plain values: to compare amounts and locales themselves takes as long as to look up ten texts.
 @lru_cache(maxsize=16_384)
-def _money_text(value: Money, locale: Locale) -> str:
-    return format_currency(value.amount, value.currency, locale=locale)
+def _money_text(minor: int, currency: str, tag: str) -> str:
+    return format_currency(Money(minor, currency).amount, currency, locale=Locale.parse(tag))
 
 
 def date_text(value: Any, style: str = "long") -> str:

@@ -117,6 +117,7 @@ class Renderer:
         self._files: dict[str, bool] = {}
         self._texts: dict[tuple[str, Path, str], Template] = {}
         self._environment = self._new(_Environment, printable)
+        self._globals = dict(self._environment.globals)
         self._marking: _MarkingEnvironment | None = None
 
     def _new(self, kind: type[_SomeEnvironment], finalize: Callable[[Any], Any]) -> _SomeEnvironment:
@@ -149,9 +150,7 @@ class Renderer:
     def render(self, name: str, variables: Mapping[str, Any], place: Place) -> str:
         """Return the text of one template file with its variables; raise RenderError."""
         try:
-            template = self._environment.get_template(name)
-            with written_for(place):
-                return template.render(variables)
+            return self._printed(self._environment.get_template(name), variables, place)
         except Exception as error:
             raise self._explained(error, self.folder / name) from error
 
@@ -166,13 +165,20 @@ class Renderer:
             self._marking.folding = Folding("shop", variables["shop"])
         recorder.escaping(name.endswith(".html"))
         try:
-            template = self._marking.get_template(name)
-            with written_for(place):
-                return template.render(variables)
+            return self._printed(self._marking.get_template(name), variables, place)
         except TooManyError:
             raise
         except Exception as error:
             raise self._explained(error, self.folder / name) from error
+
+    def _printed(self, template: Template, variables: Mapping[str, Any], place: Place) -> str:
+        """Do as `template.render`, which reads Jinja's own global values from a slow kind of mapping each time."""
+        context = template.new_context({**self._globals, **variables}, shared=True)
+        with written_for(place):
+            try:
+                return "".join(template.root_render_func(context))
+            except Exception:
+                template.environment.handle_exception()  # names the template's lines
 
     def is_recordable(self, name: str) -> bool:
         """Say whether `record` leaves marks whole in a template."""
@@ -189,8 +195,7 @@ class Renderer:
                     _compiled.set_bucket(bucket)
                 template = Template.from_code(self._environment, bucket.code, self._environment.make_globals(None))
                 self._texts[source, file, key] = template
-            with written_for(place):
-                return " ".join(template.render(variables).split())
+            return " ".join(self._printed(template, variables, place).split())
         except Exception as error:
             raise self._explained(error, file, key=key, source=source) from error
 
