@@ -37,7 +37,8 @@ class Secret:
     def from_env(cls, name: str, environ: Mapping[str, str] | None = None) -> Secret:
         """Return the secret that an environment variable holds."""
         secret = cls("")
-        secret._value, secret._name, secret._environ = None, name, environ
+        # That of the process is looked up in the process: so a secret can be sent to another one.
+        secret._value, secret._name, secret._environ = None, name, None if environ is os.environ else environ
         return secret
 
     @classmethod

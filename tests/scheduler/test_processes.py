@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from sqlalchemy import Engine, select
 
 from tests.project.builder import campaign, email_step, write_shop
@@ -114,10 +115,14 @@ def test_after_a_kill_nothing_is_lost_nothing_goes_twice_and_what_was_in_flight_
     assert [item["name"] for item in as_json(status)["health"] if not item["ok"]] == ["uncertain"]
 
 
-def test_a_daemon_stops_within_ten_seconds_and_leaves_nothing_in_hand(engine: Engine, database_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("backend", "processes"), [("sqlite", 1), ("postgresql", 2)])
+def test_a_daemon_stops_within_ten_seconds_and_leaves_nothing_in_hand(
+    engine: Engine, database_url: str, tmp_path: Path, processes: int
+) -> None:
     count = 300
+    dispatching = {"batch": 500 if processes == 1 else 100, "processes": processes}
     with smtp_server(slow=0.02) as server:
-        project = make_shop(tmp_path / "shop", database_url, {"wake": WAKE}, settings=_relay(server))
+        project = make_shop(tmp_path / "shop", database_url, {"wake": WAKE}, settings=_relay(server, dispatch=dispatching))
         add_sleepers(engine, count, _now())
         with started(project.root, database_url, "daemon", "--port", "0") as daemon:
             wait_until(lambda: len(server.messages) >= 5, daemon)

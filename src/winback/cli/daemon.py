@@ -7,6 +7,7 @@ import select
 import signal
 import sys
 import time
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,20 +58,24 @@ def run(
     Example: winback run
     """
     from winback import clock
+    from winback.dispatch import Helpers
     from winback.scheduler import run_pass
 
     opened = open_shop(shop)
     at = moment(now, opened.project)
     told = _Signals()
-    outcome = run_pass(
-        opened.engine,
-        opened.project,
-        at,
-        worker_name(),
-        clock=clock.now if now is None else None,
-        stop=lambda: told.to_stop,
-        wait=told.wait if now is None else None,
-    )
+    worker = worker_name()
+    with closing(Helpers(worker)) as helpers:
+        outcome = run_pass(
+            opened.engine,
+            opened.project,
+            at,
+            worker,
+            clock=clock.now if now is None else None,
+            stop=lambda: told.to_stop,
+            wait=told.wait if now is None else None,
+            helpers=helpers,
+        )
     if output is Output.JSON:
         show_json(_as_json(outcome))
     else:
@@ -102,6 +107,7 @@ def daemon(
     \b
     Example: winback daemon --every 30s
     """
+    from winback.dispatch import Helpers
     from winback.project import find_root
     from winback.scheduler import log
     from winback.scheduler.daemon import Daemon
@@ -118,7 +124,8 @@ def daemon(
     log.to(sys.stderr)
     told = _Signals()
     worker = worker_name()
-    passes = Daemon(engine, files, worker=worker, every=between)
+    helpers = Helpers(worker)
+    passes = Daemon(engine, files, worker=worker, every=between, helpers=helpers)
     if pages is not None:
         pages.start()
     log.say("daemon.started", worker=worker, every=every, shop=project.root, pages=pages.address if pages else "none")
@@ -133,6 +140,8 @@ def daemon(
         notify("STOPPING=1")
         log.say("daemon.stopping", worker=worker)
     clean = _stop(passes, pages)
+    if clean or again:
+        helpers.close()
     log.say("daemon.stopped", worker=worker, clean="yes" if clean else "no")
     sys.stderr.flush()
     if again:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from winback.dispatch.pauses import GatewayPause
 
@@ -29,6 +29,17 @@ class DispatchResult:
         """Keep an error, once."""
         if error not in self.errors:
             self.errors.append(error)
+
+    def add(self, other: DispatchResult) -> None:
+        """Count what another dispatcher did in the same pass."""
+        for each in fields(self):
+            mine, more = getattr(self, each.name), getattr(other, each.name)
+            if not isinstance(mine, list):
+                setattr(self, each.name, mine + more)
+        known = {pause.gateway for pause in self.pauses}
+        self.pauses += [pause for pause in other.pauses if pause.gateway not in known]
+        for error in other.errors:
+            self.complain(error)
 
     @property
     def counted(self) -> int:

@@ -26,6 +26,7 @@ from winback.scheduler.systemd import notify
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from winback.dispatch import Helpers
     from winback.errors import Problem
     from winback.project import Project
     from winback.project.watch import ShopFiles
@@ -39,6 +40,9 @@ _SENDING_TURN = timedelta(minutes=10)
 #: A pass that shows no sign of life for so long hangs: it gives up the lead, the watchdog is told no more, and `winback daemon`
 #: starts itself anew.
 HUNG_AFTER = timedelta(minutes=30)
+
+#: Seconds that are spent on what processes held that did not end in time.
+_SETTLING = 1.0
 
 _TICK = "pass"
 
@@ -54,6 +58,7 @@ class Daemon:
         worker: str,
         every: timedelta = EVERY,
         now: Callable[[], datetime] = system_clock.now,
+        helpers: Helpers | None = None,
     ) -> None:
         self._engine = engine
         self._files = files
@@ -62,6 +67,7 @@ class Daemon:
         self._worker = worker
         self._every = every
         self._now = now
+        self._helpers = helpers
         self._stop = threading.Event()
         self._idle = threading.Event()
         self._idle.set()
@@ -89,6 +95,8 @@ class Daemon:
         if scheduler is not None:
             scheduler.shutdown(wait=False)
         done = self._idle.wait(max(0.0, until - time.monotonic()))
+        if not done and self._helpers is not None and self._helpers.kill():
+            self._idle.wait(_SETTLING)  # what was on the wire is uncertain; the rest waits as before
         if done:
             self._give_up_lead()
         return done
@@ -112,6 +120,7 @@ class Daemon:
             stop=lambda: self._should_pause(turn_ends),
             wait=self._stop.wait,
             planning=leading,
+            helpers=self._helpers,
         )
         log.say(
             "pass.finished",

@@ -23,7 +23,7 @@ from winback.store import passes, writing
 from winback.store.refusals import refused
 
 if TYPE_CHECKING:
-    from winback.dispatch import DispatchResult, Recovered
+    from winback.dispatch import DispatchResult, Helpers, Recovered
     from winback.installation import Refusal
     from winback.plan import PlanResult
 
@@ -84,6 +84,7 @@ def run_pass(
     stop: Callable[[], bool] | None = None,
     wait: Callable[[float], object] | None = None,
     planning: bool = True,
+    helpers: Helpers | None = None,
 ) -> PassOutcome:
     """Do everything that is due at `now`. A part that fails is named in the outcome's errors, and the parts after it still run.
 
@@ -91,7 +92,8 @@ def run_pass(
 
     `clock` is asked while sending, which may take long; without one it stays `now`. Once `stop` answers yes, what is in hand is
     finished and nothing new begun. `wait` waits for some seconds, where a gateway's rate lets more through soon. Without
-    `planning` it only sends: the work of a daemon that does not lead.
+    `planning` it only sends: the work of a daemon that does not lead. `helpers` are the processes that send when there is much
+    to send.
 
     In a copy nothing is done at all, and `refused` says why: its files may be others than those that the database is planned by,
     its journals are of another moment than its ledger, and the letters in the mailbox are the original's to read.
@@ -109,7 +111,7 @@ def run_pass(
             outcome.interrupted = True
             break
         with _caught(outcome, name):
-            part(_Work(engine, project, now, worker, ticking, stopping, wait), outcome)
+            part(_Work(engine, project, now, worker, ticking, stopping, wait, helpers, None if clock else now), outcome)
     _end(engine, outcome, number, ticking())
     return outcome
 
@@ -135,6 +137,8 @@ class _Work:
     clock: Callable[[], datetime]
     stop: Callable[[], bool]
     wait: Callable[[float], object] | None
+    helpers: Helpers | None
+    at: datetime | None  # where the clock stands still
 
 
 def _recover(work: _Work, outcome: PassOutcome) -> None:
@@ -176,7 +180,14 @@ def _dispatch(work: _Work, outcome: PassOutcome) -> None:
     """Send what is due."""
     from winback.dispatch import dispatch
 
-    outcome.dispatch = dispatch(work.engine, work.project, worker=work.worker, clock=work.clock, stop=work.stop, wait=work.wait)
+    if work.helpers is None:
+        outcome.dispatch = dispatch(
+            work.engine, work.project, worker=work.worker, clock=work.clock, stop=work.stop, wait=work.wait
+        )
+    else:
+        outcome.dispatch = work.helpers.dispatch(
+            work.engine, work.project, clock=work.clock, at=work.at, stop=work.stop, wait=work.wait
+        )
     outcome.errors += [error[:_ERROR] for error in outcome.dispatch.errors]
     outcome.interrupted = work.stop()
 
