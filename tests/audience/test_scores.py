@@ -126,7 +126,9 @@ def test_machines_score_nothing_and_scores_that_are_gone_are_forgotten(engine: E
 
 
 _steps = st.lists(
-    st.tuples(st.sampled_from(["webinar", "visit", "careers", "pass"]), st.integers(1, 40)), min_size=1, max_size=12
+    st.tuples(st.sampled_from(["webinar", "visit", "careers", "pass"]), st.integers(1, 6) | st.integers(1, 40)),
+    min_size=1,
+    max_size=12,
 )
 
 

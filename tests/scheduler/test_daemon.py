@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, insert, select
 
 from tests.scheduler.shops import WAKE, add_sleepers, make_shop, states
 from winback import clock as system_clock
@@ -20,7 +20,7 @@ from winback.project import Project
 from winback.project.watch import ShopFiles
 from winback.scheduler import leases
 from winback.scheduler.daemon import HUNG_AFTER, Daemon
-from winback.store import open_engine, passes, reading, writing
+from winback.store import import_runs, open_engine, passes, reading, writing
 from winback.store.migrate import migrate
 
 _NEVER = timedelta(days=1)
@@ -149,3 +149,26 @@ def test_sending_for_long_gives_planning_its_turn(sqlite: Engine, tmp_path: Path
         with _running(Daemon(sqlite, ShopFiles(shop.root), worker="test", every=_NEVER, now=slowly)):
             _wait_until(lambda: states(sqlite) == {"sent": 10})
     assert 1 < _finished(sqlite) < 10
+
+
+def test_everybody_is_asked_once_an_hour_and_after_an_import(sqlite: Engine, shop: Project, now: datetime) -> None:
+    clock = [now]
+    daemon = Daemon(sqlite, ShopFiles(shop.root), worker="test", now=lambda: clock[0])
+
+    def enrolled(after: timedelta) -> int:
+        clock[0] = now + after
+        outcome = daemon.tick()
+        assert outcome is not None
+        assert outcome.errors == []
+        return outcome.enrolled
+
+    add_sleepers(sqlite, 1, now)
+    assert enrolled(timedelta()) == 1
+    add_sleepers(sqlite, 2, now, prefix="A")
+    assert enrolled(timedelta(minutes=1)) == 0
+    with writing(sqlite) as connection:
+        connection.execute(insert(import_runs).values(kind="customers", source="more.csv", started_at=now))
+    assert enrolled(timedelta(minutes=2)) == 2
+    add_sleepers(sqlite, 3, now, prefix="B")
+    assert enrolled(timedelta(minutes=61)) == 0
+    assert enrolled(timedelta(minutes=62)) == 3

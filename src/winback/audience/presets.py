@@ -106,6 +106,9 @@ class Preset(FileModel):
     #: Whether the occasion is about an order, which templates then have as `order`.
     about_an_order: ClassVar[bool] = False
 
+    #: Whether what a person has just done lets them in; of the others, whom a date or a long time lets in, nobody is in a hurry.
+    at_once: ClassVar[bool] = False
+
     @property
     def wait(self) -> timedelta:
         """Return how long after what happened people come in."""
@@ -152,6 +155,7 @@ class AfterOrder(Preset):
     first: bool = Field(False, description="true: only customers' first orders.", examples=[True])
 
     about_an_order: ClassVar[bool] = True
+    at_once: ClassVar[bool] = True
 
     @property
     def wait(self) -> timedelta:
@@ -164,6 +168,8 @@ class ReachedScore(Preset):
     preset: Literal["score"] = Field(description="People whose score reached a level.")
     score: Name = Field(description="The score's name in campaigns/scores.toml.", examples=["lead"])
     level: Name = Field(description="The level's name.", examples=["warm"])
+
+    at_once: ClassVar[bool] = True
 
 
 class AfterEvent(Preset):
@@ -180,6 +186,8 @@ class AfterEvent(Preset):
         description="How long after the first event the other one is waited for; without it as long as `delay`.",
         examples=["1h"],
     )
+
+    at_once: ClassVar[bool] = True
 
     @property
     def wait(self) -> timedelta:

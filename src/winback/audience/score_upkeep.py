@@ -7,6 +7,8 @@ A level is entered when the value reaches its threshold T, and left when it fall
 at each event and for each threshold, which of the two came last: an event after which the value was T or more ("up"), or an
 event right before which it was less than T - hysteresis ("down"; between events a value only falls). Both are window functions:
 one pass over the events of the customers that are looked at, and the same result whenever it is computed.
+
+Of those who have done nothing since the last time, values with a half-life need no events: they fade by one factor.
 """
 
 from __future__ import annotations
@@ -68,6 +70,9 @@ _FORGOTTEN = 500
 #: How often everybody's value is computed anew, whether or not they did something: it fades by itself.
 _REFRESH_EVERY = timedelta(hours=24)
 
+#: The same where values can be faded as they stand: only what was changed long after it happened is found by computing them anew.
+_RECOMPUTE_EVERY = timedelta(days=7)
+
 #: Faded points come back from their scale with an error in the last digits; a threshold is reached all the same.
 _TOLERANCE = 1e-9
 
@@ -95,7 +100,8 @@ _moments = Table(
 def update_scores(connection: Connection, scores: Mapping[str, ScoreModel], context: AudienceContext) -> None:
     """Bring every score up to `context.now`: values and levels, and the levels that were reached since the last time.
 
-    Only customers who did something since are looked at, everybody once a day, and whenever a score's definition changes.
+    Only customers who did something since are looked at, everybody once a day or once a week, and whenever a score's definition
+    changes; what fades by itself is kept up once a day.
     """
     for model in scores.values():
         _metadata.create_all(connection, checkfirst=False)
@@ -116,11 +122,15 @@ def _update(connection: Connection, model: ScoreModel, context: AudienceContext)
         definition=definition,
     )
     is_new = seen.definition != definition or seen.everybody_at is None
-    if is_new or not timedelta() <= context.now - (seen.everybody_at or _EPOCH) < _REFRESH_EVERY:
+    fades = model.half_life is not None and not model.fit
+    every = _RECOMPUTE_EVERY if fades else _REFRESH_EVERY
+    if is_new or not timedelta() <= context.now - (seen.everybody_at or _EPOCH) < every:
         _choose_everybody(connection, model)
     else:
-        _choose_those_who_did_something(connection, model, seen)
+        _choose_those_who_did_something(connection, model, seen, context.now)
         newest = newest.with_everybody_at(seen.everybody_at)
+        if fades and (seen.at or _EPOCH).date() != context.now.date():
+            _fade(connection, model, context.now)
     connection.execute(_ranked_into_moments(model, context))
     # Under a new definition nobody reaches a level in the past: editing a file starts no messages.
     _write_crossings(connection, model, since=seen.at if changed else None)
@@ -178,18 +188,52 @@ def _choose_everybody(connection: Connection, model: ScoreModel) -> None:
     connection.execute(insert(_chosen).from_select(["customer_id"], chosen))
 
 
-def _choose_those_who_did_something(connection: Connection, model: ScoreModel, seen: _Seen) -> None:
+def _choose_those_who_did_something(connection: Connection, model: ScoreModel, seen: _Seen, now: datetime) -> None:
     names = [rule.event for rule in model.rules if rule.event is not None]
     did = select(events.c.customer_id).where(events.c.id > seen.events, events.c.name.in_(names))
+    # What was known before it happened, a booking for example.
+    happened = select(events.c.customer_id).where(events.c.name.in_(names), events.c.at > (seen.at or _EPOCH), events.c.at <= now)
     kinds = [_KINDS[rule.message].value for rule in model.rules if rule.message is not None]
     # The class of a hit is revised when more of a burst is seen: look again at those of the last minutes.
     since = (seen.at or _EPOCH) - timedelta(minutes=5)
     new = or_(interactions.c.id > seen.interactions, interactions.c.at >= since)
     reacted = select(interactions.c.customer_id).where(new, interactions.c.kind.in_(kinds))
-    parts = [did, reacted]
+    parts = [did, happened, reacted]
     if model.fit:
         parts.append(select(customers.c.id).where(customers.c.updated_at >= (seen.at or _EPOCH)))
     connection.execute(insert(_chosen).from_select(["customer_id"], union(*parts)))
+
+
+def _fade(connection: Connection, model: ScoreModel, now: datetime) -> None:
+    """Let the values of all others fade until now, and choose those too whose level or limits it concerns.
+
+    All points lose the same share in the same time, so a sum that was not cut off does as well.
+    """
+    assert model.half_life is not None  # noqa: S101 asked before
+    state = score_states.c
+    faded = state.value * func.power(
+        2.0, -seconds_between(state.updated_at, now) / model.half_life.total_seconds(), type_=Float()
+    )
+    cut_off = or_(
+        state.value >= model.cap, faded > model.cap, faded < model.floor, and_(state.value <= model.floor, model.floor != 0)
+    )
+    begins = [level.from_ for level in model.levels]
+    stays = or_(
+        *(
+            and_(
+                state.level == level.name,
+                *([faded >= level.from_ - model.hysteresis - _TOLERANCE] if level.from_ > begins[0] else []),
+                *(faded < following - _TOLERANCE for following in begins[place + 1 : place + 2]),
+            )
+            for place, level in enumerate(model.levels)
+        )
+    )
+    chosen = select(_chosen.c.customer_id)
+    others = (state.model == model.name, state.customer_id.not_in(chosen))
+    concerned = select(state.customer_id).where(*others, or_(cut_off, ~stays))
+    connection.execute(insert(_chosen).from_select(["customer_id"], concerned))
+    moment = literal(now, UtcDateTime())
+    connection.execute(update(score_states).where(*others).values(value=faded, updated_at=moment))
 
 
 def _source(rule: ScoreRule) -> Select[Any]:

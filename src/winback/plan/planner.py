@@ -39,6 +39,7 @@ class CampaignPlan:
     enrolled: int = 0
     steps: list[StepPlan] = field(default_factory=list)
     removed: int = 0  # left because their next step is gone from the file
+    thorough: bool = True  # everybody was asked; else `audience` and what follows count those who have just done something
     paused: bool = False
     error: str | None = None
 
@@ -81,22 +82,31 @@ class PlanResult:
 
 
 def plan(
-    connection: Connection, project: Project, now: datetime, *, campaigns: Collection[str] | None = None, worker: str = "plan"
+    connection: Connection,
+    project: Project,
+    now: datetime,
+    *,
+    campaigns: Collection[str] | None = None,
+    worker: str = "plan",
+    thorough: bool = True,
 ) -> PlanResult:
     """Enroll and plan for all live campaigns, or only those named, within the connection's transaction.
 
-    A campaign that fails changes nothing and carries its error; the others go on.
+    A campaign that fails changes nothing and carries its error; the others go on. A pass that is not `thorough`, made between two
+    that are, plans the steps that are due, and enrolls those whom something lets in that they have just done. Who sleeps, has a
+    birthday or entered a segment is left to the next thorough one, and so is what arrives late. A campaign that is new, or whose
+    file has changed, is always asked thoroughly.
     """
     exclusive(connection)
     names = [name for name in project.campaigns if campaigns is None or name in campaigns]
-    errors = keep_up(connection, project, now)
+    errors = keep_up(connection, project, now, segments=thorough)
     progress.forget(connection, [name for name, campaign in project.campaigns.items() if campaign.enabled])
     with own_tables(connection):
-        return PlanResult(now, plan_in_order(connection, project, now, names, worker=worker), errors)
+        return PlanResult(now, plan_in_order(connection, project, now, names, worker=worker, thorough=thorough), errors)
 
 
 def plan_in_order(
-    connection: Connection, project: Project, now: datetime, names: Sequence[str], *, worker: str
+    connection: Connection, project: Project, now: datetime, names: Sequence[str], *, worker: str, thorough: bool = True
 ) -> list[CampaignPlan]:
     """Plan campaigns one after the other; `candidates` holds the last one's audience afterwards."""
     outcomes = []
@@ -105,24 +115,23 @@ def plan_in_order(
             continue
         try:
             with connection.begin_nested():
-                outcomes.append(_plan_campaign(connection, project, campaign, now, worker))
+                outcomes.append(_plan_campaign(connection, project, campaign, now, worker, thorough=thorough))
         except Exception as error:  # whatever one campaign provokes, the others go on
             outcomes.append(CampaignPlan(campaign.name, error=_first_line(error)))
     return outcomes
 
 
-def keep_up(connection: Connection, project: Project, now: datetime) -> list[str]:
-    """Bring scores, and the segments that campaigns begin with, up to now; return what failed.
+def keep_up(connection: Connection, project: Project, now: datetime, *, segments: bool = True) -> list[str]:
+    """Bring scores, and (unless told otherwise) the segments that campaigns begin with, up to now; return what failed.
 
     What failed stays as it was at the pass before. Conditions that name a segment ask its definition, so who has entered the
     others need not be known, and to look at every customer for each of them would be most of a pass.
     """
     context = audience_context(project, now, since=now)
     errors = []
-    parts: dict[str, Callable[[], None]] = {
-        "segments": lambda: update_segments(connection, _entered(project), context),
-        "scores": lambda: update_scores(connection, project.scores, context),
-    }
+    parts: dict[str, Callable[[], None]] = {"scores": lambda: update_scores(connection, project.scores, context)}
+    if segments:
+        parts = {"segments": lambda: update_segments(connection, _entered(project), context), **parts}
     for what, update_all in parts.items():
         try:
             with connection.begin_nested():
@@ -139,24 +148,34 @@ def _entered(project: Project) -> dict[str, Segment]:
     return {name: segment for name, segment in project.segments.items() if name in names}
 
 
-def _plan_campaign(connection: Connection, project: Project, campaign: Campaign, now: datetime, worker: str) -> CampaignPlan:
-    done = CampaignPlan(campaign.name)
-    if progress.begin(connection, campaign, now).paused_at is not None:
+def _plan_campaign(
+    connection: Connection, project: Project, campaign: Campaign, now: datetime, worker: str, *, thorough: bool
+) -> CampaignPlan:
+    state = progress.begin(connection, campaign, now)
+    done = CampaignPlan(campaign.name, thorough=thorough or not progress.is_planned(state, campaign))
+    if state.paused_at is not None:
         done.paused = True
         return done
-    candidates.gather(connection, project, campaign, now, progress.looks_back_to(connection, campaign, now))
+    if done.thorough or campaign.audience.at_once:
+        _let_in(connection, project, campaign, now, done)
+    done.removed = leave_removed_steps(connection, campaign)
+    done.steps = [plan_step(connection, project, campaign, step, now, worker) for step in campaign.steps]
+    progress.finish(connection, campaign, now)
+    if done.thorough and (done.changed or (campaign.audience.at_once and done.audience)):
+        # Whom something lets in at once came in on a pass in between; that one asked but a few, and its funnel says little.
+        _keep_funnel(connection, done, now)
+    return done
+
+
+def _let_in(connection: Connection, project: Project, campaign: Campaign, now: datetime, done: CampaignPlan) -> None:
+    since = progress.looks_back_to(connection, campaign, now, thorough=done.thorough)
+    candidates.gather(connection, project, campaign, now, since)
     counts = candidates.funnel(connection)
     done.audience = sum(counts.values())
     counts.pop("", None)
     done.already = counts.pop(ALREADY, 0)
     done.turned_away = counts
     done.enrolled = enroll(connection, project, campaign, now)
-    done.removed = leave_removed_steps(connection, campaign)
-    done.steps = [plan_step(connection, project, campaign, step, now, worker) for step in campaign.steps]
-    progress.finish(connection, campaign, now)
-    if done.changed:
-        _keep_funnel(connection, done, now)
-    return done
 
 
 def _keep_funnel(connection: Connection, done: CampaignPlan, now: datetime) -> None:

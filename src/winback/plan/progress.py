@@ -14,6 +14,9 @@ from winback.store import AnyRow, campaign_states
 #: seen is enrolled already, and what comes too late to be useful is skipped with that reason.
 LOOKBACK = timedelta(days=7)
 
+#: A pass in between looks this far behind the one before: for what was on its way while that one was made.
+_OVERLAP = timedelta(minutes=15)
+
 
 def begin(connection: Connection, campaign: Campaign, now: datetime) -> AnyRow:
     """Return what the database knows of the campaign; a new one, or one switched on again, is live from now on."""
@@ -29,7 +32,12 @@ def begin(connection: Connection, campaign: Campaign, now: datetime) -> AnyRow:
     return connection.execute(select(campaign_states).where(campaign_states.c.name == campaign.name)).one()
 
 
-def looks_back_to(connection: Connection, campaign: Campaign, now: datetime) -> datetime:
+def is_planned(state: AnyRow, campaign: Campaign) -> bool:
+    """Say whether the campaign, as the file stands now, has been planned before."""
+    return state.planned_until is not None and state.definition_hash == campaign.definition_hash
+
+
+def looks_back_to(connection: Connection, campaign: Campaign, now: datetime, *, thorough: bool = True) -> datetime:
     """Return from when on a pass at `now` looks for occasions: from now on where the campaign was not planned before."""
     state = _state(connection, campaign)
     if state is None or state.planned_until is None:
@@ -37,7 +45,7 @@ def looks_back_to(connection: Connection, campaign: Campaign, now: datetime) -> 
     # A pass that was made as of a moment to come, to try things out, says nothing about what happened until now.
     until: datetime = min(state.planned_until, now)
     live_since: datetime = state.live_since if state.live_since <= now else until
-    return max(live_since, until - LOOKBACK)
+    return max(live_since, until - (LOOKBACK if thorough else _OVERLAP))
 
 
 def finish(connection: Connection, campaign: Campaign, now: datetime) -> None:

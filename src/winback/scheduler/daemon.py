@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING
 from apscheduler.executors.pool import ThreadPoolExecutor  # type: ignore[import-untyped]
 from apscheduler.schedulers.background import BackgroundScheduler  # type: ignore[import-untyped]
 from apscheduler.triggers.base import BaseTrigger  # type: ignore[import-untyped]
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from winback import clock as system_clock
 from winback.installation import look
 from winback.scheduler import leases, log
 from winback.scheduler.passes import PassOutcome, describe, run_pass
 from winback.scheduler.systemd import notify
+from winback.store import import_runs, reading
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 
 #: How often a daemon makes a pass, unless told otherwise.
 EVERY = timedelta(minutes=1)
+
+#: Everybody is asked so often; the passes in between ask those who have just done something, for whom a minute counts.
+THOROUGH_EVERY = timedelta(hours=1)
 
 #: A pass lets planning have its turn after sending for so long, and goes on at once.
 _SENDING_TURN = timedelta(minutes=10)
@@ -74,6 +80,8 @@ class Daemon:
         self._alive_at = time.monotonic()
         self._said_it_hangs = False
         self._leading: bool | None = None
+        #: The last thorough pass: when it was, by which files, and after which import.
+        self._thorough: tuple[datetime, Project, int] | None = None
         self._scheduler: BackgroundScheduler | None = None
         self._heart: threading.Thread | None = None
 
@@ -111,6 +119,8 @@ class Daemon:
             return None
         leading = self._lead(now)
         turn_ends = time.monotonic() + _SENDING_TURN.total_seconds()
+        newest = self._newest_import()
+        thorough = self._must_be_thorough(now, project, newest)
         outcome = run_pass(
             self._engine,
             project,
@@ -121,7 +131,12 @@ class Daemon:
             wait=self._stop.wait,
             planning=leading,
             helpers=self._helpers,
+            thorough=thorough,
         )
+        if not leading or outcome.plan is None:
+            self._thorough = None  # what others have asked meanwhile is not known here
+        elif thorough:
+            self._thorough = now, project, newest
         log.say(
             "pass.finished",
             worker=self._worker,
@@ -137,6 +152,20 @@ class Daemon:
         for what in outcome.errors:
             log.say("pass.error", worker=self._worker, at=now, error=what)
         return outcome
+
+    def _must_be_thorough(self, now: datetime, project: Project, newest_import: int) -> bool:
+        """Say whether everybody is to be asked: when it is time, by new files, and after an import, which may change anything."""
+        if self._thorough is None:
+            return True
+        last, files, imported = self._thorough
+        return files is not project or imported != newest_import or not timedelta() <= now - last < THOROUGH_EVERY
+
+    def _newest_import(self) -> int:
+        try:
+            with reading(self._engine) as connection:
+                return connection.scalar(select(func.max(import_runs.c.id))) or 0
+        except SQLAlchemyError:
+            return 0  # the pass will say what is wrong with the database
 
     def _look_at_files(self) -> Project:
         """Return the shop's files, and say when they were taken over or cannot be."""

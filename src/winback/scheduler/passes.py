@@ -85,6 +85,7 @@ def run_pass(
     wait: Callable[[float], object] | None = None,
     planning: bool = True,
     helpers: Helpers | None = None,
+    thorough: bool = True,
 ) -> PassOutcome:
     """Do everything that is due at `now`. A part that fails is named in the outcome's errors, and the parts after it still run.
 
@@ -93,7 +94,8 @@ def run_pass(
     `clock` is asked while sending, which may take long; without one it stays `now`. Once `stop` answers yes, what is in hand is
     finished and nothing new begun. `wait` waits for some seconds, where a gateway's rate lets more through soon. Without
     `planning` it only sends: the work of a daemon that does not lead. `helpers` are the processes that send when there is much
-    to send.
+    to send. A pass that is not `thorough` asks only those who have just done something: one a minute may, as long as a thorough
+    one is made now and then.
 
     In a copy nothing is done at all, and `refused` says why: its files may be others than those that the database is planned by,
     its journals are of another moment than its ledger, and the letters in the mailbox are the original's to read.
@@ -111,7 +113,8 @@ def run_pass(
             outcome.interrupted = True
             break
         with _caught(outcome, name):
-            part(_Work(engine, project, now, worker, ticking, stopping, wait, helpers, None if clock else now), outcome)
+            work = _Work(engine, project, now, worker, ticking, stopping, wait, helpers, None if clock else now, thorough)
+            part(work, outcome)
     _end(engine, outcome, number, ticking())
     return outcome
 
@@ -139,6 +142,7 @@ class _Work:
     wait: Callable[[float], object] | None
     helpers: Helpers | None
     at: datetime | None  # where the clock stands still
+    thorough: bool
 
 
 def _recover(work: _Work, outcome: PassOutcome) -> None:
@@ -161,7 +165,7 @@ def _plan(work: _Work, outcome: PassOutcome) -> None:
     from winback.plan import plan
 
     with writing(work.engine) as connection:
-        outcome.plan = plan(connection, work.project, work.now, worker=work.worker)
+        outcome.plan = plan(connection, work.project, work.now, worker=work.worker, thorough=work.thorough)
     outcome.errors += [error[:_ERROR] for error in outcome.plan.errors]
     outcome.errors += [f"campaign {each.campaign}: {each.error}"[:_ERROR] for each in outcome.plan.campaigns if each.error]
 
