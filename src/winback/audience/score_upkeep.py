@@ -214,9 +214,9 @@ def _fade(connection: Connection, model: ScoreModel, now: datetime) -> None:
     faded = state.value * func.power(
         2.0, -seconds_between(state.updated_at, now) / model.half_life.total_seconds(), type_=Float()
     )
-    cut_off = or_(
-        state.value >= model.cap, faded > model.cap, faded < model.floor, and_(state.value <= model.floor, model.floor != 0)
-    )
+    # What is cut off at zero stays there.
+    at_floor = [state.value <= model.floor] if model.floor else []
+    cut_off = or_(state.value >= model.cap, faded > model.cap, faded < model.floor, *at_floor)
     begins = [level.from_ for level in model.levels]
     stays = or_(
         *(
