@@ -146,7 +146,7 @@ class Outline:
         self._tagging = tagging
         self._ours = f"{tagging.public_url}/"
         self._links: list[_Link] = []
-        self._known: dict[tuple[str, str | None], LinkTarget | None] = {}
+        self._known: dict[tuple[int, str, str | None], tuple[LinkTarget | None, str, str]] = {}
         inlined = html_part.inline_styles(page)
         if Counter(MARK.findall(inlined)) != Counter(MARK.findall(page)):
             raise CannotOutline
@@ -197,10 +197,12 @@ class Outline:
         targets, urls, tails = self._fixed.copy(), self._urls.copy(), {}
         has_markup = self._has_markup
         for number, link in self._varying:
-            target, urls[number], tails[number] = self._led(link, values)
+            target, urls[number], tails[number] = self._led(number, link, values)
             if target is None:
                 has_markup = has_markup or "&" in urls[number]
-            elif targets.setdefault(target.url, target) != target and self._first.get(target.url, 0) > number:
+                continue
+            other = targets.setdefault(target.url, target)
+            if other is not target and other != target and self._first.get(target.url, 0) > number:
                 raise CannotOutline  # a page with two names: the first one in the letter counts, which is not the fixed one
         # Everything that can go wrong has: `signed` may be asked once for each letter only.
         addresses = signed(list(targets.values())) if targets else {}
@@ -266,27 +268,33 @@ class Outline:
 
     # Filling
 
-    def _led(self, link: _Link, values: Sequence[str]) -> tuple[LinkTarget | None, str, str]:
+    def _led(self, number: int, link: _Link, values: Sequence[str]) -> tuple[LinkTarget | None, str, str]:
         """Return a link's target in one letter if it is counted, its address, and what follows that in running text."""
-        address, tail = link.address.joined(values), ""
+        address = link.address.joined(values)
+        label = None if link.label is None else link.label.joined(values)
+        key = (number, address, label)
+        known = self._known.get(key)
+        return self._find_out(key, link) if known is None else known
+
+    def _find_out(self, key: tuple[int, str, str | None], link: _Link) -> tuple[LinkTarget | None, str, str]:
+        _, address, label = key
+        tail = ""
         if link.in_text:
             if not links.IN_TEXT.fullmatch(address):
                 raise CannotOutline
             address, tail = links.without_sentence(address)
-        label = None if link.label is None else " ".join(link.label.joined(values).split())
+        label = None if label is None else " ".join(label.split())
         if address.startswith(self._ours):
             if label == address:
                 raise CannotOutline
-            return None, address, tail
-        key = (address, label)
-        if key not in self._known:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            self._known[key] = self._counted(link, address, label)
-        target = self._known[key]
+            return None, address, tail  # the letter's own: not worth remembering
+        target = self._counted(link, address, label)
         if target is None:
             raise CannotOutline
-        return target, target.url, tail
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[key] = target, target.url, tail
+        return self._known[key]
 
     def _counted(self, link: _Link, address: str, label: str | None) -> LinkTarget | None:
         links.refuse_broken(address)

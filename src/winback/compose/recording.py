@@ -76,6 +76,12 @@ class Recorder:
         """Return what is printed for a value: mostly its mark."""
         if type(value) is str:
             text = value
+            if self._kinds.get(text) == _MARKED:  # most are
+                self.values.append(text)
+                try:
+                    return self._mark[len(self.values) - 1]
+                except IndexError:
+                    raise TooManyError from None
         elif hasattr(value, "__html__"):
             return value  # what macros and blocks printed, with marks in it, and what was called safe
         else:

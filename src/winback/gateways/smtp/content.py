@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from email.utils import parseaddr
+from functools import lru_cache
 
 from winback.gateways.base import Outcome, Outgoing, Refused
 
@@ -60,7 +61,7 @@ def prepare(delivery: Delivery, capabilities: Capabilities, envelope_from: str |
     content, recipient = message.content, message.recipient
     if message.channel != "email" or not content:
         return Refused("this gateway carries e-mail only, and the message has no e-mail content")
-    sender = envelope_from or message.envelope_from or parseaddr(message.sender)[1]
+    sender = envelope_from or message.envelope_from or _bare(message.sender)
     for address, whose in ((recipient, "recipient"), (sender, "sender")):
         if not _PATH.match(address) or len(address) > _PATH_LIMIT:
             return Refused(f"the {whose}'s address cannot be written in an envelope")
@@ -83,6 +84,12 @@ def prepare(delivery: Delivery, capabilities: Capabilities, envelope_from: str |
     delivery.recipient = f"RCPT TO:<{recipient}>\r\n".encode()
     delivery.body = body
     return None
+
+
+@lru_cache(maxsize=64)
+def _bare(sender: str) -> str:
+    """Return the address of a sender with a name, which is the same in many messages."""
+    return parseaddr(sender)[1]
 
 
 def wire_form(content: bytes) -> bytes:
