@@ -16,7 +16,8 @@ from sqlalchemy import Connection, Engine, create_engine, make_url, select, text
 
 from benchmarks.audience import loading, shop
 from benchmarks.audience.contests import Contest
-from benchmarks.audience.table import show
+from benchmarks.audience.passes import import_files, in_a_process, keep_scores, plan_passes
+from benchmarks.audience.table import Line, show
 from winback.store import customers, open_engine, reading
 from winback.store.migrate import migrate
 
@@ -37,12 +38,46 @@ def main() -> int:
         folder = Path(name)
         for backend in ("sqlite", "postgresql") if options.postgres else ("sqlite",):
             with _database(backend, folder, options) as engine:
-                project = shop.make(folder / backend, engine.url.set(drivername=backend).render_as_string(hide_password=False))
+                project = shop.make(folder / backend, _url(engine))
                 contest = Contest(project, engine, options.rounds, options.only)
-                lines = [line for lines in (contest.selections, contest.conditions) for line in lines()]
+                lines = [*contest.selections(), *contest.conditions()]
+                if options.only in "passes":
+                    lines += in_a_process(plan_passes, project.root)
+                if options.only in "scores":
+                    lines += in_a_process(keep_scores, project.root)
+            if options.only in "imports":
+                lines += _imports(backend, folder, options)
             print(f"\n{backend}, {options.customers:,} customers")
             show(lines)
     return 0
+
+
+def _imports(backend: str, folder: Path, options: argparse.Namespace) -> list[Line]:
+    """Import the shop's files into a database of its own."""
+    people, purchases = folder / "customers.csv", folder / "orders.csv"
+    if not people.exists():
+        loading.write_csv(people, purchases, options.customers)
+    name = f"winback_bench_import_{options.customers}"
+    if backend == "sqlite":
+        file = folder / f"{name}.sqlite"
+        lines = in_a_process(import_files, f"sqlite:///{file}", folder, people, purchases)
+        file.unlink()
+        return lines
+    _drop(options.postgres, name)
+    _create(options.postgres, name)
+    try:
+        return in_a_process(import_files, _on_server(options.postgres, name), folder, people, purchases)
+    finally:
+        _drop(options.postgres, name)
+
+
+def _url(engine: Engine) -> str:
+    """Return a database's URL as a shop's file names it."""
+    return engine.url.set(drivername=engine.dialect.name).render_as_string(hide_password=False)
+
+
+def _on_server(server: str, name: str) -> str:
+    return make_url(server).set(database=name).render_as_string(hide_password=False)
 
 
 @contextmanager
@@ -52,7 +87,7 @@ def _database(backend: str, folder: Path, options: argparse.Namespace) -> Iterat
         options.keep.mkdir(parents=True, exist_ok=True)
     url = f"sqlite:///{options.keep or folder}/{options.customers}.sqlite"
     if backend == "postgresql":
-        url = make_url(options.postgres).set(database=f"winback_bench_{options.customers}").render_as_string(hide_password=False)
+        url = _on_server(options.postgres, f"winback_bench_{options.customers}")
         _create(options.postgres, f"winback_bench_{options.customers}")
     engine = open_engine(url)
     try:

@@ -102,9 +102,8 @@ def _moment(value: Any) -> str:
 _EXPORTED = ("external_id", "email", "phone", "first_name", "last_name", "locale", "country", "city")
 
 
-def write_csv(folder: Path, count: int) -> tuple[Path, Path]:
-    """Write the shop's customers and orders as a shop system exports them; return both files."""
-    people, purchases = folder / "customers.csv", folder / "orders.csv"
+def write_csv(people: Path, purchases: Path, count: int) -> None:
+    """Write the shop's customers and orders as a shop system exports them."""
     with people.open("w", encoding="utf-8", newline="") as first, purchases.open("w", encoding="utf-8", newline="") as second:
         customers, orders = csv.writer(first), csv.writer(second)
         customers.writerow(("customer_id", *_EXPORTED[1:], "birthday", "email_marketing"))
@@ -112,7 +111,6 @@ def write_csv(folder: Path, count: int) -> tuple[Path, Path]:
         for chunk in world.chunks(count):
             customers.writerows(_exported(chunk.customers))
             orders.writerows(_purchases(chunk.orders))
-    return people, purchases
 
 
 def _exported(rows: world.Rows) -> Iterable[tuple[object, ...]]:
