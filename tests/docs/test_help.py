@@ -37,6 +37,7 @@ EXPECTED = {
     ("import", "events"),
     ("preview",),
     ("explain",),
+    ("simulate",),
     ("run",),
     ("daemon",),
     ("status",),

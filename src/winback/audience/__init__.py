@@ -7,7 +7,7 @@ from winback.audience.score_upkeep import update_scores
 from winback.audience.scores import ScoreModel
 from winback.audience.segments import Segment, update_segments
 from winback.audience.selection import select_audience
-from winback.audience.where import check_expression, compile_condition
+from winback.audience.where import check_expression, compile_condition, compile_fields
 
 __all__ = [
     "Audience",
@@ -19,6 +19,7 @@ __all__ = [
     "catalogue",
     "check_expression",
     "compile_condition",
+    "compile_fields",
     "select_audience",
     "update_scores",
     "update_segments",

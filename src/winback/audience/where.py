@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -63,6 +63,23 @@ def compile_condition(
     about = Scope(context, customer, enrollment if scope == "enrollment" else None)
     compiled = _Compiler(expression, about).flag(parse(expression))
     return func.coalesce(compiled, false())
+
+
+def compile_fields(expression: str, context: AudienceContext, *, customer: FromClause) -> dict[str, ColumnElement[Any]]:
+    """Return the fields and functions that an expression names, as they are written, each as SQL for its value."""
+    from sqlglot import exp
+
+    compiler = _Compiler(expression, Scope(context, customer, None))
+    found: dict[str, ColumnElement[Any]] = {}
+    for node in parse(expression).find_all(exp.Column, exp.Anonymous):
+        value = compiler.value(node)
+        written = node.sql().lower() if isinstance(node, exp.Column) else f"{str(node.this).lower()}({_list(node.expressions)})"
+        found[written] = value.sql if value.attribute is None else attribute_value(value.sql, value.attribute, Kind.TEXT.value)
+    return found
+
+
+def _list(nodes: Sequence[Expression]) -> str:
+    return ", ".join(node.sql() for node in nodes)
 
 
 @dataclass(frozen=True)

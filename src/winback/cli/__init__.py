@@ -16,6 +16,7 @@ _MODULES = (
     "imports",
     "fields",
     "preview",  # preview, explain
+    "simulate",
     "daemon",  # run, daemon, status, doctor, retry
     "adopt",
     "report",

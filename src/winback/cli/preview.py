@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo
@@ -33,7 +35,7 @@ def preview(
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Render the first message into a file.")] = None,
     people: Annotated[
         Path | None,
-        typer.Option("--csv", metavar="FILE", help="Write everybody in the audience, chosen or the first rule against."),
+        typer.Option("--csv", metavar="FILE", help="Write every customer: what they get and when, or the first rule against."),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="How many messages to list.")] = 10,
     shop: ShopOption = None,
@@ -52,18 +54,20 @@ def preview(
     now = moment(at, opened.project)
     said = []
     with previewing(opened.engine, opened.project, campaign, now) as seen:
-        sends, volume = seen.sends(limit, customer=customer), seen.volume()
+        shown = _Shown(
+            seen, seen.sends(limit, customer=customer), seen.volume(), seen.hours(), seen.everybody(), _text_messages(seen)
+        )
         if people is not None:
             said.append(f"{_write_people(people, seen)} people in {people}")
         if html is not None:
             said.append(_write_html(html, seen, customer))
     # Printed when the transaction is over: whoever reads it page by page would hold up the daemon.
     if output is Output.TABLE:
-        _show_preview(seen, sends, volume)
+        _show_preview(shown)
     elif output is Output.CSV:
-        show([_send_row(send) for send in sends], _SEND_COLUMNS, output)
+        show([_send_row(seen, send) for send in shown.sends], _SEND_COLUMNS, output)
     else:
-        show_json(_preview_json(seen, sends, volume))
+        show_json(_preview_json(shown))
     for line in said:
         say(line)
     if seen.outcome.error:
@@ -124,7 +128,51 @@ _CHECK_COLUMNS = [
 ]
 
 
-def _show_preview(seen: Preview, sends: list[Send], days: list[DayVolume]) -> None:
+@dataclass(frozen=True)
+class _Shown:
+    """What was read of a preview while its transaction was open."""
+
+    seen: Preview
+    sends: list[Send]
+    volume: list[DayVolume]
+    hours: dict[int, int]
+    customers: int
+    texts: dict[int, int]  # text messages by how many parts they take
+
+    @property
+    def parts(self) -> int:
+        return sum(parts * count for parts, count in self.texts.items())
+
+
+def _text_messages(seen: Preview) -> dict[int, int]:
+    """Compose every text message that would go, and count them by the parts they take."""
+    from winback import ledger
+    from winback.dispatch.recipients import Addressee
+    from winback.dispatch.sizing import Parts, TextMessage
+    from winback.store import Channel
+
+    sends = [send for send in seen.sends(None, channel=Channel.SMS) if not send.held_out]
+    if not sends:
+        return {}
+    campaign, sizes, counts = seen.campaign, Parts(seen.project), Counter[int]()
+    for start in range(0, len(sends), _TOGETHER):
+        texts = []
+        for send in sends[start : start + _TOGETHER]:
+            number = send.message_id or ledger.message_id(
+                campaign.name, send.customer, f"preview {send.enrollment_id}", send.step
+            )
+            about = Addressee(number, campaign, campaign.step(send.step), send.customer_id, send.order_id, Channel.SMS)
+            texts.append(TextMessage(about, send.variant))
+        counts.update(sizes.count(seen.connection, texts, seen.now).values())
+    return dict(sorted(counts.items()))
+
+
+#: Text messages composed together.
+_TOGETHER = 2_000
+
+
+def _show_preview(shown: _Shown) -> None:
+    seen, sends = shown.seen, shown.sends
     campaign, outcome = seen.campaign, seen.outcome
     zone = ZoneInfo(seen.project.settings.shop.zone)
     typer.echo(f"{campaign.name}: {campaign.title}, as of {_local(seen.now, zone)}")
@@ -133,11 +181,11 @@ def _show_preview(seen: Preview, sends: list[Send], days: list[DayVolume]) -> No
     if outcome.paused:
         typer.echo("The campaign is paused: it enrolls nobody and plans nothing until it is resumed.")
     show(
-        list(_funnel_rows(seen)),
+        [{"what": "customers", "count": shown.customers}, *_funnel_rows(seen)],
         [Column("what", "people"), Column("count", "", right=True), Column("why", "")],
         Output.TABLE,
     )
-    volume = [{"on": day.on, "step": day.step, "channel": day.channel, "count": day.count} for day in days]
+    volume = [asdict(day) for day in shown.volume]
     if volume:
         columns = [
             Column("on", "local date"),
@@ -146,10 +194,42 @@ def _show_preview(seen: Preview, sends: list[Send], days: list[DayVolume]) -> No
             Column("count", "messages", True),
         ]
         show(volume, columns, Output.TABLE, title="When they go, without the holdout")
+        _show_hours(shown.hours)
+    if shown.texts:
+        _show_texts(shown)
     if sends:
-        show([_send_row(send) for send in sends], _SEND_COLUMNS, Output.TABLE, title="The first of them")
+        show([_send_row(seen, send) for send in sends], _SEND_COLUMNS, Output.TABLE, title="The first of them")
     else:
         typer.echo("Nobody would get a message.")
+
+
+def _show_hours(hours: dict[int, int]) -> None:
+    """Show how many go at which hour, as bars."""
+    most = max(hours.values())
+    rows = [
+        {"hour": f"{hour:02}:00", "count": hours.get(hour, 0), "bar": "█" * round(_BAR * hours.get(hour, 0) / most)}
+        for hour in range(min(hours), max(hours) + 1)
+    ]
+    columns = [Column("hour", "local time"), Column("count", "messages", True), Column("bar", "")]
+    show(rows, columns, Output.TABLE, title="At which hour, on the clock where each person lives")
+
+
+#: Letters of the longest bar.
+_BAR = 40
+
+
+def _show_texts(shown: _Shown) -> None:
+    from winback.compose import Money
+    from winback.dispatch.sizing import cost_of
+
+    rows = [{"parts": parts, "count": count} for parts, count in shown.texts.items()]
+    columns = [Column("parts", "parts each", True), Column("count", "text messages", True)]
+    show(rows, columns, Output.TABLE, title="Text messages")
+    settings = shown.seen.project.settings
+    cost = cost_of(shown.seen.project, shown.parts)
+    price = "set sms_price in [deliver] of config.toml to see what they cost"
+    known = f"they cost {Money(cost, settings.shop.currency)}" if cost is not None else price
+    typer.echo(f"{shown.parts} parts in all; {known}.\n")
 
 
 def _funnel_rows(seen: Preview) -> Iterable[dict[str, Any]]:
@@ -178,27 +258,42 @@ def _funnel_rows(seen: Preview) -> Iterable[dict[str, Any]]:
         yield {"what": f"step {step.step}: messages", "count": step.planned}
 
 
-def _preview_json(seen: Preview, sends: list[Send], volume: list[DayVolume]) -> dict[str, Any]:
-    outcome = seen.outcome
+def _preview_json(shown: _Shown) -> dict[str, Any]:
+    from winback.dispatch.sizing import cost_of
+
+    seen, outcome = shown.seen, shown.seen.outcome
     return {
         "campaign": seen.campaign.name,
         "at": seen.now,
         "paused": outcome.paused,
         "error": outcome.error,
+        "customers": shown.customers,
         "audience": outcome.audience,
         "already": outcome.already,
         "turned_away": outcome.turned_away,
         "enrolled": outcome.enrolled,
         "steps": [asdict(step) for step in outcome.steps],
-        "volume": [asdict(day) for day in volume],
-        "sends": [{**asdict(send), "local": _local(send.due_at, ZoneInfo(send.zone))} for send in sends],
+        "volume": [asdict(day) for day in shown.volume],
+        "hours": shown.hours,
+        "text_messages": {
+            "by_parts": shown.texts,
+            "parts": shown.parts,
+            "cost_minor": cost_of(seen.project, shown.parts),
+        },
+        "sends": [{**asdict(send), "local": _local_time(seen, send.due_at, send.zone)} for send in shown.sends],
     }
 
 
-def _send_row(send: Send) -> dict[str, Any]:
+def _local_time(seen: Preview, at: datetime, zone: str) -> str:
+    from winback.policy import zone_of
+
+    return _local(at, zone_of(zone, seen.project))
+
+
+def _send_row(seen: Preview, send: Send) -> dict[str, Any]:
     return {
         **asdict(send),
-        "local": _local(send.due_at, ZoneInfo(send.zone)),
+        "local": _local_time(seen, send.due_at, send.zone),
         "note": "held out" if send.held_out else "",
     }
 
@@ -209,9 +304,16 @@ def _write_people(file: Path, seen: Preview) -> int:
     count = 0
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["customer", "occasion", "chosen", "reason", "held_out"])
-        for person in seen.people():
-            writer.writerow([person.customer, person.occasion, person.chosen, person.reason or "", person.held_out])
+        writer.writerow(["customer", "occasion", "chosen", "reason", "held_out", "step", "channel", "local_time", "zone", "note"])
+        for person in chain(seen.people(), seen.others()):
+            due = _local_time(seen, person.due_at, person.zone) if person.due_at and person.zone else ""
+            note = "put off: capped" if person.put_off else f"skipped: {person.skipped}" if person.skipped else ""
+            writer.writerow(
+                [
+                    *(person.customer, person.occasion, person.chosen, person.reason or "", person.held_out),
+                    *(person.step or "", person.channel or "", due, person.zone or "", note),
+                ]
+            )
             count += 1
     return count
 

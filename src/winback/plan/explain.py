@@ -6,17 +6,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, literal, select
+from sqlalchemy import Connection, func, literal, select
 
-from winback.audience import compile_condition, select_audience
+from winback.audience import compile_condition, compile_fields, select_audience
 from winback.audience.presets import AfterEvent, AfterOrder, EnteredSegment, ReachedScore
+from winback.durations import format_duration
 from winback.errors import InputError
 from winback.plan.preview import find_campaign
 from winback.plan.progress import looks_back_to
 from winback.plan.variants import WHOLE, Lottery, arm, held_out
 from winback.policy import Ask, Stage, audience_context, cooldown_of, predicates
 from winback.project import Campaign, Project
-from winback.store import AnyRow, Channel, UtcDateTime, customers, enrollments, messages
+from winback.store import AnyRow, Channel, UtcDateTime, customers, enrollments, messages, suppressions
 
 #: Audiences of people to whom something happened; what happened before the campaign was live does not count.
 _HAPPENED = (AfterOrder, AfterEvent, ReachedScore, EnteredSegment)
@@ -140,8 +141,12 @@ def _audience_checks(
     ]
     if campaign.audience.where is not None:
         holds = compile_condition(campaign.audience.where, context, scope="customer", customer=customers)
-        passed = connection.scalar(select(holds).where(customers.c.id == person.id))
-        checks.append(Check("where", bool(passed), "does not meet the campaign's where", {"where": campaign.audience.where}))
+        named = compile_fields(campaign.audience.where, context, customer=customers)
+        passed, *found = connection.execute(select(holds, *named.values()).where(customers.c.id == person.id)).one()
+        looked_at = dict(zip(named, ("unknown" if value is None else value for value in found), strict=True))
+        checks.append(
+            Check("where", bool(passed), "does not meet the campaign's where", {"where": campaign.audience.where, **looked_at})
+        )
     if not rows:
         return None, checks
     again = set(
@@ -193,14 +198,14 @@ def _rule_checks(
 def _ask(connection: Connection, ask: Ask, person: AnyRow) -> list[Check]:
     asked = predicates(ask)
     answers = connection.execute(select(*(predicate for _, predicate in asked)).where(customers.c.id == person.id)).one()
-    values = _values(ask, person)
+    values = _values(connection, ask, person)
     return [
         Check(rule.name.value, bool(answer), rule.reason, values.get(rule.name.value, {}))
         for (rule, _), answer in zip(asked, answers, strict=True)
     ]
 
 
-def _values(ask: Ask, person: AnyRow) -> dict[str, dict[str, Any]]:
+def _values(connection: Connection, ask: Ask, person: AnyRow) -> dict[str, dict[str, Any]]:
     """Return what each rule looked at, in words."""
     consent = getattr(person, f"{ask.channel.value}_{ask.campaign.purpose.value}")
     said = {True: "yes", False: "no", None: "never asked"}[consent]
@@ -211,9 +216,19 @@ def _values(ask: Ask, person: AnyRow) -> dict[str, dict[str, Any]]:
         "no_address": {ask.channel.value: address},
         "erased": {"erased": person.erased_at},
     }
+    blocked = connection.execute(
+        select(suppressions.c.reason, suppressions.c.at).where(
+            suppressions.c.channel == ask.channel.value,
+            suppressions.c.address_hash == (person.email_hash if ask.channel is Channel.EMAIL else person.phone_hash),
+        )
+    ).one_or_none()
+    if blocked is not None:
+        values["suppressed"] = {"because": blocked.reason.replace("_", " "), "since": blocked.at}
     cooldown = cooldown_of(ask.campaign)
     if cooldown is not None:
-        values["cooldown"] = {"not again within days": cooldown.days}
+        own = (enrollments.c.campaign == ask.campaign.name, enrollments.c.customer_id == person.id)
+        last = connection.scalar(select(func.max(enrollments.c.enrolled_at, type_=UtcDateTime())).where(*own))
+        values["cooldown"] = {"not again within": format_duration(cooldown), "was in it last": last}
     return values
 
 

@@ -1,6 +1,6 @@
 """Who may be written to, and when: consent, caps, quiet hours and the other rules, asked while planning and again at dispatch."""
 
-from winback.policy.caps import LONGEST_DEFERRAL
+from winback.policy.caps import GONE, LONGEST_DEFERRAL, messages_in_window
 from winback.policy.fallback import FALLBACK_SUFFIX, plan_fallbacks, step_of
 from winback.policy.quiet_hours import is_quiet, quiet_zones, wake_time
 from winback.policy.recheck import WITHDRAWN, Action, Verdict, recheck
@@ -22,6 +22,7 @@ from winback.policy.zones import zone_of
 
 __all__ = [
     "FALLBACK_SUFFIX",
+    "GONE",
     "LONGEST_DEFERRAL",
     "REASONS",
     "RULES",
@@ -40,6 +41,7 @@ __all__ = [
     "cooldown_of",
     "first_failure",
     "is_quiet",
+    "messages_in_window",
     "plan_fallbacks",
     "predicates",
     "quiet_zones",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, FromClause, and_, case, func, literal, or_, select
 
 from winback.project import Cap
-from winback.store import MessageState, Purpose, messages, plus_seconds
+from winback.store import Channel, MessageState, Purpose, messages, plus_seconds
 
 if TYPE_CHECKING:
     from winback.policy.rules import Ask
@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 #: A message that would exceed a cap is put off a day at a time, at most this long in total.
 LONGEST_DEFERRAL = timedelta(days=7)
 
+#: The person's other messages. Made once: it takes as long as all the rest of the rule.
+_OTHER = messages.alias("other")
+
 #: Messages that reached, or may have reached, the person.
-_GONE = (MessageState.SENT, MessageState.DELIVERED, MessageState.BOUNCED, MessageState.UNCERTAIN)
+GONE = (MessageState.SENT, MessageState.DELIVERED, MessageState.BOUNCED, MessageState.UNCERTAIN)
 
 #: Messages that will probably reach the person.
-_COMING = (MessageState.PLANNED, MessageState.SENDING)
+COMING = (MessageState.PLANNED, MessageState.SENDING)
 
 
 def within_caps(ask: Ask) -> ColumnElement[bool] | None:
@@ -44,13 +47,11 @@ def _count(ask: Ask, at: ColumnElement[datetime], cap: Cap) -> ColumnElement[int
     """
     from winback.policy.rules import Stage
 
-    other = messages.alias()
-    seconds = cap.window / timedelta(seconds=1)
-    when = case((other.c.sent_at.is_not(None), other.c.sent_at), else_=other.c.next_attempt_at)
+    other = _OTHER
     priorities = {name: campaign.priority for name, campaign in ask.project.campaigns.items()}
     own = ask.campaign.priority
     behind = [name for name, priority in priorities.items() if priority > own]
-    gone = other.c.state.in_(_GONE)
+    gone = other.c.state.in_(GONE)
     if ask.stage is Stage.DISPATCH and ask.message_id is not None:
         ahead = [name for name, priority in priorities.items() if priority < own]
         # The rows that are asked about are those of `messages` themselves.
@@ -58,21 +59,30 @@ def _count(ask: Ask, at: ColumnElement[datetime], cap: Cap) -> ColumnElement[int
         before = or_(other.c.next_attempt_at < due, and_(other.c.next_attempt_at == due, other.c.id < ask.message_id))
         counted = or_(
             gone,
-            and_(other.c.state.in_(_COMING), other.c.campaign.in_(ahead)),
+            and_(other.c.state.in_(COMING), other.c.campaign.in_(ahead)),
             and_(
                 other.c.state == MessageState.SENDING,
                 or_(other.c.claimed_by != holder, and_(other.c.campaign.not_in(behind), before)),
             ),
         )
     else:
-        counted = or_(gone, and_(other.c.state.in_(_COMING), other.c.campaign.not_in(behind)))
-    conditions = [
-        other.c.customer_id == ask.customer.c.id,
-        other.c.channel == ask.channel.value,
-        counted,
-        when > plus_seconds(at, literal(-seconds)),
-        when < plus_seconds(at, literal(seconds)),
-    ]
+        counted = or_(gone, and_(other.c.state.in_(COMING), other.c.campaign.not_in(behind)))
+    conditions = [counted, *messages_in_window(other, customer_id=ask.customer.c.id, channel=ask.channel, at=at, cap=cap)]
     if ask.message_id is not None:
         conditions.append(other.c.id != ask.message_id)
     return select(func.count()).select_from(other).where(*conditions).scalar_subquery()
+
+
+def messages_in_window(
+    other: FromClause, *, customer_id: ColumnElement[int], channel: Channel, at: ColumnElement[datetime], cap: Cap
+) -> list[ColumnElement[bool]]:
+    """Return the conditions for a person's messages on a channel within a cap's window around `at`, before or after it."""
+    seconds = cap.window / timedelta(seconds=1)
+    when = case((other.c.sent_at.is_not(None), other.c.sent_at), else_=other.c.next_attempt_at)
+    return [
+        other.c.customer_id == customer_id,
+        other.c.channel == channel.value,
+        other.c.state.in_((*GONE, *COMING)),
+        when > plus_seconds(at, literal(-seconds)),
+        when < plus_seconds(at, literal(seconds)),
+    ]

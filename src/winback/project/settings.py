@@ -15,7 +15,7 @@ from winback.filemodel import FileModel, Name, PositiveDuration, Text, refused
 from winback.project.gateways import GatewaySettings
 from winback.project.signing import DkimKeys, DkimSettings
 from winback.project.staging import Allowed, Staging, phone_with_country
-from winback.project.values import Cap, Caps, Color, QuietHours, QuietSpan
+from winback.project.values import Cap, Caps, Color, Price, QuietHours, QuietSpan
 from winback.secrets import Secret
 from winback.store import Channel
 
@@ -189,6 +189,9 @@ class DeliverSettings(FileModel):
 
     email: Name = Field("outbox", description="Name of the gateway for e-mail: a table of [gateways].", examples=["smtp"])
     sms: Name = Field("outbox", description="Name of the gateway for SMS: a table of [gateways].", examples=["outbox"])
+    sms_price: Price | None = Field(
+        None, description="What one part of a text message costs you, in shop.currency; for previews.", examples=["0.075"]
+    )
     allow: Allowed = Field(
         None,
         description="Write to nobody but these: addresses, everybody at a domain, phone numbers.",

@@ -76,6 +76,19 @@ def _quiet_hours(value: Any) -> QuietHours | None:
     return quiet
 
 
+_PRICE = re.compile(r"\d{1,6}(?:\.\d{1,6})?")
+
+
+def _price(value: Any) -> Decimal:
+    """Return a price in whole units of a currency, with as many digits as providers quote."""
+    if isinstance(value, Decimal):
+        return value
+    text = str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or not _PRICE.fullmatch(text.strip()):
+        raise refused(f"{value!r} is not a price", 'write "0.075", without a currency')
+    return Decimal(text.strip())
+
+
 def _share(value: Any) -> int:
     """Return basis points (1/100 of a percent)."""
     found = _SHARE.fullmatch(value.strip()) if isinstance(value, str) else None
@@ -153,6 +166,7 @@ def _conversion(value: str) -> str:
 
 
 LocalTime = Annotated[time, *written_as(parse_time, type="string", pattern=r"^\d{1,2}:\d{2}$", examples=["09:30"])]
+Price = Annotated[Decimal, *written_as(_price, type="string", pattern=r"^\d+(\.\d+)?$", examples=["0.075"])]
 Share = Annotated[int, *written_as(_share, type="string", pattern=r"^\d{1,3}(\.\d{1,2})? ?%$", examples=["10%"])]
 QuietSpan = Annotated[
     QuietHours | None,

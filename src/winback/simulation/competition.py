@@ -1,0 +1,149 @@
+"""Who loses to whom: every message that a cap put off or stopped, and the messages that had taken its place."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+)
+from sqlalchemy.dialects import sqlite
+
+from winback.plan import PlanResult
+from winback.policy import GONE, RuleName, messages_in_window
+from winback.project import Cap, Project
+from winback.store import Channel, EnrollmentState, Id, UtcDateTime, enrollments, message_history, messages
+
+_metadata = MetaData()
+
+#: Each message that a cap was in the way of, once, however often it was put off; and when it should have gone.
+_losses = Table(
+    "simulated_losses",
+    _metadata,
+    Column("id", Integer, primary_key=True),
+    Column("enrollment_id", Id, nullable=False),
+    Column("step", String(100), nullable=False),
+    Column("campaign", String(100), nullable=False),
+    Column("customer_id", Id, nullable=False),
+    Column("channel", String(10), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    UniqueConstraint("enrollment_id", "step"),
+    prefixes=["TEMPORARY"],
+)
+
+_COLUMNS = ["enrollment_id", "step", "campaign", "customer_id", "channel", "at"]
+
+
+class Competition:
+    """Keeps account of who lost a place under a cap, and to whom. The copy that it works on is always SQLite's."""
+
+    def __init__(self, connection: Connection, project: Project) -> None:
+        self._connection = connection
+        self._project = project
+        self._priorities = {name: campaign.priority for name, campaign in project.campaigns.items()}
+        _metadata.create_all(connection, checkfirst=False)
+        self._seen = 0  # losses whose winners are known
+        self._first = 0  # losses before that are not shown
+        self._history = connection.scalar(select(func.max(message_history.c.id))) or 0
+        self.hits: Counter[tuple[str, str, Cap]] = Counter()  # by loser, channel and cap
+        self.lost: Counter[tuple[str, str, str]] = Counter()  # by loser, winner and channel
+
+    def after_planning(self, outcome: PlanResult) -> None:
+        """Take note of who was put off while planning."""
+        for campaign in outcome.campaigns:
+            for step in campaign.steps:
+                if step.deferred:
+                    self._note_put_off(campaign.campaign, step.step)
+        self._note_stopped()
+        self._find_winners()
+
+    def after_dispatch(self) -> None:
+        """Take note of who was put off or stopped right before the message would have gone."""
+        self._note_stopped()
+        self._find_winners()
+
+    def begin(self) -> None:
+        """Forget what was counted: from here on it is shown."""
+        self.hits.clear()
+        self.lost.clear()
+        self._first = self._seen
+
+    def messages_lost(self) -> Counter[str]:
+        """Count the messages that had to wait or never went, by campaign."""
+        rows = self._connection.execute(
+            select(_losses.c.campaign, func.count()).where(_losses.c.id > self._first).group_by(_losses.c.campaign)
+        )
+        return Counter({row[0]: row[1] for row in rows})
+
+    def _note_put_off(self, campaign: str, step: str) -> None:
+        channel = self._project.campaigns[campaign].step(step).channel
+        waiting = select(
+            enrollments.c.id,
+            enrollments.c.step,
+            enrollments.c.campaign,
+            enrollments.c.customer_id,
+            literal(channel.value),
+            enrollments.c.deferred_from,
+        ).where(
+            enrollments.c.campaign == campaign,
+            enrollments.c.step == step,
+            enrollments.c.state == EnrollmentState.ACTIVE,
+            enrollments.c.waiting == RuleName.CAPPED,
+        )
+        self._connection.execute(sqlite.insert(_losses).from_select(_COLUMNS, waiting).on_conflict_do_nothing())
+
+    def _note_stopped(self) -> None:
+        """Note the messages that were skipped or put off since the last time, by their history."""
+        newest = self._connection.scalar(select(func.max(message_history.c.id))) or 0
+        if newest == self._history:
+            return
+        at = case((messages.c.due_at > message_history.c.at, messages.c.due_at), else_=message_history.c.at)
+        stopped = (
+            select(messages.c.enrollment_id, messages.c.step, messages.c.campaign, messages.c.customer_id, messages.c.channel, at)
+            .join_from(message_history, messages, messages.c.id == message_history.c.message_id)
+            .where(message_history.c.id > self._history, message_history.c.reason == RuleName.CAPPED)
+        )
+        self._connection.execute(sqlite.insert(_losses).from_select(_COLUMNS, stopped).on_conflict_do_nothing())
+        self._history = newest
+
+    def _find_winners(self) -> None:
+        newest = self._connection.scalar(select(func.max(_losses.c.id))) or 0
+        if newest == self._seen:
+            return
+        for channel in Channel:
+            winners: set[tuple[int, str, str]] = set()
+            for cap in self._project.settings.limits.for_channel(channel):
+                for loss, (loser, found) in self._within(channel, cap).items():
+                    if len(found) >= cap.count:
+                        self.hits[loser, channel.value, cap] += 1
+                        winners |= {(loss, loser, winner) for winner in found}
+            self.lost.update((loser, winner, channel.value) for _, loser, winner in winners)
+        self._seen = newest
+
+    def _within(self, channel: Channel, cap: Cap) -> dict[int, tuple[str, list[str]]]:
+        """Return the loser and the campaigns of the messages that a cap counts, for each loss on a channel."""
+        other = messages.alias("other")
+        rows = self._connection.execute(
+            select(_losses.c.id, _losses.c.campaign, other.c.campaign.label("winner"), other.c.state).where(
+                _losses.c.id > self._seen,
+                _losses.c.channel == channel.value,
+                or_(other.c.enrollment_id != _losses.c.enrollment_id, other.c.step != _losses.c.step),
+                *messages_in_window(other, customer_id=_losses.c.customer_id, channel=channel, at=_losses.c.at, cap=cap),
+            )
+        )
+        found: dict[int, tuple[str, list[str]]] = {}
+        for row in rows:
+            if self._priorities.get(row.winner, 0) <= self._priorities[row.campaign] or row.state in GONE:
+                found.setdefault(row.id, (row.campaign, []))[1].append(row.winner)
+        return found

@@ -1,0 +1,218 @@
+"""The loop: what people do, a look at the campaigns, what is due; moment after moment, as a daemon would.
+
+The near future is played as a daemon would run it: a pass every hour, and whenever something is due. What comes later rests on
+assumptions far more than on the hour, so it is looked at once a day, and messages go at the next full hour.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select
+
+from winback import ledger
+from winback.clock import start_of_day
+from winback.dispatch import DispatchResult
+from winback.dispatch.recipients import Addressee
+from winback.dispatch.sizing import Parts, TextMessage
+from winback.dispatch.taking import take
+from winback.ledger import Claimed, Move
+from winback.plan import plan
+from winback.policy import step_of
+from winback.project import Project
+from winback.simulation.assumptions import Assumptions
+from winback.simulation.competition import Competition
+from winback.simulation.people import People, Sent
+from winback.simulation.result import Simulated
+from winback.store import Channel, EnrollmentState, MessageState, enrollments, messages
+
+_HOUR = timedelta(hours=1)
+_DAY = timedelta(days=1)
+
+#: The near future, in which the daemon looks so often.
+NEAR = timedelta(days=14)
+EVERY = _HOUR
+
+#: The gateway and the dispatcher of a simulation, as its ledger names them.
+SIMULATION = "simulation"
+
+#: Text messages of each step that are composed to see how long they are.
+_COMPOSED = 200
+
+_CHANNELS = [channel.value for channel in Channel]
+
+
+@dataclass(frozen=True)
+class Span:
+    """What is played, and what of it is shown: from `shown`, which is `start` or later, until just before `until`."""
+
+    start: datetime
+    shown: datetime
+    until: datetime
+
+
+def simulate(
+    connection: Connection,
+    project: Project,
+    assumed: Assumptions,
+    span: Span,
+    *,
+    every: timedelta = EVERY,
+    progress: Callable[[datetime], None] | None = None,
+) -> Simulated:
+    """Play what a daemon would do in a scratch copy of the shop's database, and return what it showed.
+
+    `progress` is told each moment. Campaigns that fail are in the result's errors; the others go on.
+    """
+    from winback.simulation.summary import summarize
+
+    with connection.begin():
+        world = World(connection, project, assumed, span.start)
+    # What may be late by less than an hour cannot wait for the hour.
+    patient = all(campaign.schedule.late >= _HOUR for campaign in project.campaigns.values())
+    since = at = look = span.start
+    while at < span.until:
+        with connection.begin():
+            if since < span.shown <= at:
+                world.begin()
+            world.people.act(since, at)
+            near = at < span.start + NEAR
+            names = None if near or at >= look else world.waiting(since, at)
+            if names is None or names:
+                world.look(at, names)
+            world.dispatch(at)
+            due = world.next_due(at)
+        if progress is not None:
+            progress(at)
+        if at >= look:
+            look = _next_look(project, at, near, every)
+        since = at
+        if due is not None and not near and patient:
+            due = _full_hour(due)
+        at = look if due is None else min(look, due)
+    with connection.begin():
+        return summarize(world, assumed, span)
+
+
+def _next_look(project: Project, at: datetime, near: bool, every: timedelta) -> datetime:
+    """Return when the campaigns are looked at next: in the near future every so often, later when a day begins."""
+    if near:
+        return at + every
+    zone = ZoneInfo(project.settings.shop.zone)
+    return start_of_day(start_of_day(at, zone) + _DAY + 2 * _HOUR, zone)  # a day may have 25 hours
+
+
+def _full_hour(moment: datetime) -> datetime:
+    """Return the moment itself if it is a full hour, else the next one."""
+    begun = moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    return begun if begun == moment else begun + _HOUR
+
+
+class World:
+    """The copied shop, its people, and an account of what happens."""
+
+    def __init__(self, connection: Connection, project: Project, assumed: Assumptions, start: datetime) -> None:
+        self.connection = connection
+        self.project = project
+        self.people = People(connection, project, assumed, start)
+        self.competition = Competition(connection, project)
+        self.exited: Counter[str] = Counter()
+        self.passes = 0
+        self.errors: list[str] = []
+        self._parts = Parts(project, at_most=_COMPOSED)
+        self._waiting = _conditional(project)
+
+    def begin(self) -> None:
+        """Forget what was counted: from here on it is shown."""
+        self.people.done.clear()
+        self.competition.begin()
+        self.exited.clear()
+        self.passes = 0
+
+    def look(self, at: datetime, names: Collection[str] | None) -> None:
+        """Let people in and write their messages, for all campaigns or only those named."""
+        outcome = plan(self.connection, self.project, at, campaigns=names, worker=SIMULATION, everybody=False)
+        self.passes += 1
+        for campaign in outcome.campaigns:
+            self.exited[campaign.campaign] += sum(step.exited for step in campaign.steps)
+        self._complain(outcome.errors)
+        self._complain(f"campaign {each.campaign}: {each.error}" for each in outcome.campaigns if each.error)
+        self.competition.after_planning(outcome)
+
+    def waiting(self, since: datetime, at: datetime) -> list[str]:
+        """Return the campaigns with steps whose condition can be answered now."""
+        due = enrollments.c.due_at
+        query = select(enrollments.c.campaign).where(self._waiting, due > since, due <= at).distinct()
+        return list(self.connection.scalars(query))
+
+    def next_due(self, at: datetime) -> datetime | None:
+        """Return when the next message goes, or the next condition can be answered."""
+        message, condition = (
+            self.connection.scalar(select(func.min(column, type_=column.type)).where(of, column > at))
+            for column, of in (
+                (messages.c.next_attempt_at, messages.c.state == MessageState.PLANNED),
+                (enrollments.c.due_at, self._waiting),
+            )
+        )
+        return min((moment for moment in (message, condition) if moment is not None), default=None)
+
+    def dispatch(self, at: datetime) -> None:
+        """Ask the rules again for what is due, and let go what may go."""
+        result = DispatchResult()
+        claimed = False
+        while (
+            taken := take(self.connection, self.project, SIMULATION, _CHANNELS, now=at, worker=SIMULATION, result=result)
+        ).count:
+            claimed = True
+            self._send(taken.claims, at)
+        self._complain(result.errors)
+        if claimed:
+            self.competition.after_dispatch()
+
+    def _send(self, claims: list[Claimed], at: datetime) -> None:
+        parts = self._parts.count(self.connection, self._texts(claims), at)
+        moves = [
+            Move(
+                claim.id,
+                MessageState.SENDING,
+                MessageState.SENT,
+                values={"gateway": SIMULATION, "attempts": claim.attempts + 1, "sent_at": at, "segments": parts.get(claim.id)},
+            )
+            for claim in claims
+        ]
+        ledger.apply(self.connection, moves, now=at, worker=SIMULATION, claimed_by=SIMULATION)
+        self.people.receive(
+            Sent(claim.id, claim.customer_id, claim.campaign, claim.step, claim.channel, claim.purpose, at) for claim in claims
+        )
+
+    def _texts(self, claims: list[Claimed]) -> list[TextMessage]:
+        """Return the text messages among these, as they are composed."""
+        by_sms = [claim for claim in claims if claim.channel == Channel.SMS]
+        if not by_sms:
+            return []
+        numbers = [claim.enrollment_id for claim in by_sms]
+        query = select(enrollments.c.id, enrollments.c.order_id).where(enrollments.c.id.in_(numbers))
+        about = {row.id: row.order_id for row in self.connection.execute(query)}
+        texts = []
+        for claim in by_sms:
+            found = step_of(self.project, claim.campaign, claim.step)
+            if found is not None:
+                addressee = Addressee(claim.id, *found, claim.customer_id, about[claim.enrollment_id], Channel.SMS)
+                texts.append(TextMessage(addressee, claim.variant))
+        return texts
+
+    def _complain(self, errors: Iterable[str]) -> None:
+        for error in errors:
+            if error not in self.errors:
+                self.errors.append(error)
+
+
+def _conditional(project: Project) -> ColumnElement[bool]:
+    """Return SQL for the enrollments that wait for a step with a condition."""
+    steps = [(campaign.name, step.name) for campaign in project.campaigns.values() for step in campaign.steps if step.only_if]
+    named = (and_(enrollments.c.campaign == campaign, enrollments.c.step == step) for campaign, step in steps)
+    return and_(enrollments.c.state == EnrollmentState.ACTIVE, or_(false(), *named))
