@@ -2,11 +2,12 @@
 
 from winback.plan.explain import Check, EnrollmentNote, Explanation, StepNote, explain
 from winback.plan.forecast import NextSend, forecast
-from winback.plan.planner import CampaignPlan, PlanResult, plan
+from winback.plan.planner import THOROUGH_EVERY, CampaignPlan, PlanResult, plan
 from winback.plan.preview import DayVolume, Person, Preview, Send, previewing
 from winback.plan.steps import StepPlan
 
 __all__ = [
+    "THOROUGH_EVERY",
     "CampaignPlan",
     "Check",
     "DayVolume",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, insert
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,6 +23,9 @@ from winback.plan.tables import own_tables
 from winback.policy import audience_context
 from winback.project import Campaign, Project
 from winback.store import exclusive, plan_funnels
+
+#: Everybody is asked so often; the passes in between ask those who have just done something, for whom a minute counts.
+THOROUGH_EVERY = timedelta(hours=1)
 
 _ENROLL = "enroll"
 _AUDIENCE = "audience"

@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from winback import clock as system_clock
 from winback.installation import look
+from winback.plan import THOROUGH_EVERY
 from winback.scheduler import leases, log
 from winback.scheduler.passes import PassOutcome, describe, run_pass
 from winback.scheduler.systemd import notify
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 
 #: How often a daemon makes a pass, unless told otherwise.
 EVERY = timedelta(minutes=1)
-
-#: Everybody is asked so often; the passes in between ask those who have just done something, for whom a minute counts.
-THOROUGH_EVERY = timedelta(hours=1)
 
 #: A pass lets planning have its turn after sending for so long, and goes on at once.
 _SENDING_TURN = timedelta(minutes=10)

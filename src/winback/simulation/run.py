@@ -21,7 +21,7 @@ from winback.dispatch.recipients import Addressee
 from winback.dispatch.sizing import Parts, TextMessage
 from winback.dispatch.taking import take
 from winback.ledger import Claimed, Move
-from winback.plan import plan
+from winback.plan import THOROUGH_EVERY, plan
 from winback.policy import step_of
 from winback.project import Project
 from winback.simulation.assumptions import Assumptions
@@ -33,9 +33,9 @@ from winback.store import Channel, EnrollmentState, MessageState, enrollments, m
 _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
 
-#: The near future, in which the daemon looks so often.
+#: The near future, and how often a pass is made in it at least.
 NEAR = timedelta(days=14)
-EVERY = _HOUR
+EVERY = THOROUGH_EVERY
 
 #: The gateway and the dispatcher of a simulation, as its ledger names them.
 SIMULATION = "simulation"
@@ -123,6 +123,7 @@ class World:
         self.exited: Counter[str] = Counter()
         self.passes = 0
         self.errors: list[str] = []
+        self._asked: datetime | None = None  # when everybody was asked last
         self._parts = Parts(project, at_most=_COMPOSED)
         self._waiting = _conditional(project)
 
@@ -134,8 +135,11 @@ class World:
         self.passes = 0
 
     def look(self, at: datetime, names: Collection[str] | None) -> None:
-        """Let people in and write their messages, for all campaigns or only those named."""
-        outcome = plan(self.connection, self.project, at, campaigns=names, worker=SIMULATION, everybody=False)
+        """Let people in and write their messages, for all campaigns, everybody asked as often as the daemon does; or those named."""
+        thorough = names is None and (self._asked is None or at - self._asked >= THOROUGH_EVERY)
+        if thorough:
+            self._asked = at
+        outcome = plan(self.connection, self.project, at, campaigns=names, worker=SIMULATION, thorough=thorough)
         self.passes += 1
         for campaign in outcome.campaigns:
             self.exited[campaign.campaign] += sum(step.exited for step in campaign.steps)
