@@ -135,7 +135,7 @@ class World:
         self.passes = 0
 
     def look(self, at: datetime, names: Collection[str] | None) -> None:
-        """Let people in and write their messages, for all campaigns, everybody asked as often as the daemon does; or those named."""
+        """Let people in and write their messages, for all campaigns, everybody asked as often as a daemon does, or for some."""
         thorough = names is None and (self._asked is None or at - self._asked >= THOROUGH_EVERY)
         if thorough:
             self._asked = at
