@@ -199,6 +199,7 @@ def agree(engine: Engine, url: str, folder: Path, wake: dict[str, Any], people: 
         plan(connection, project, NOW - timedelta(days=1))
     with previewing(engine, project, "wake", NOW) as seen:
         listed, sends, funnel = list(seen.people()), seen.sends(None), seen.outcome
+        others = {person.customer: person.reason for person in seen.others()}
     with reading(engine) as connection:
         explained = {
             name: explain(connection, project, "wake", name, NOW) for name in connection.scalars(select(customers.c.external_id))
@@ -221,7 +222,7 @@ def agree(engine: Engine, url: str, folder: Path, wake: dict[str, Any], people: 
     assert {(each.customer, each.occasion, each.held_out) for each in listed if each.chosen} == after - before
     assert written <= {(send.message_id, send.step, send.channel, send.due_at) for send in sends}
     for name, answer in explained.items():
-        _explains([each for each in listed if each.customer == name], answer)
+        _explains([each for each in listed if each.customer == name], others.get(name), answer)
 
 
 def _enrolled(connection: Any) -> set[tuple[str, str, bool]]:
@@ -241,11 +242,11 @@ def _lists_the_funnel(listed: list[Person], funnel: CampaignPlan) -> None:
     assert reasons == funnel.turned_away
 
 
-def _explains(listed: list[Person], answer: Explanation) -> None:
+def _explains(listed: list[Person], other: str | None, answer: Explanation) -> None:
     failure = answer.first_failure
     if not listed:
         assert failure is not None
-        assert failure.rule in ("audience", "where")
+        assert failure.rule in ("audience", "where") if other is None else failure.rule == other
     elif any(each.chosen for each in listed):
         assert failure is None or failure.rule == "holdout"
         assert answer.held_out == next(each.held_out for each in listed if each.chosen)
