@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -47,6 +47,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from winback.audience.context import AudienceContext
+from winback.audience.horizon import Horizon
 from winback.audience.scores import ScoreModel, ScoreRule
 from winback.audience.where import compile_condition
 from winback.store import (
@@ -115,8 +116,7 @@ def _update(connection: Connection, model: ScoreModel, context: AudienceContext)
     definition = hashlib.sha256(model.model_dump_json().encode()).hexdigest()
     changed = seen.definition is not None and seen.definition != definition
     newest = _Seen(
-        events=connection.scalar(select(func.max(events.c.id))) or 0,
-        interactions=connection.scalar(select(func.max(interactions.c.id))) or 0,
+        rows=seen.rows.moved(connection, (events, interactions)),
         at=context.now,
         everybody_at=context.now,
         definition=definition,
@@ -142,8 +142,7 @@ def _update(connection: Connection, model: ScoreModel, context: AudienceContext)
 class _Seen:
     """How far the upkeep of one score has come."""
 
-    events: int = 0
-    interactions: int = 0
+    rows: Horizon = field(default_factory=Horizon)
     at: datetime | None = None
     everybody_at: datetime | None = None
     definition: str | None = None
@@ -155,16 +154,15 @@ class _Seen:
             return cls()
         kept = json.loads(text)
         moments = {name: datetime.fromisoformat(kept[name]) for name in ("at", "everybody_at")}
-        return cls(kept["events"], kept["interactions"], moments["at"], moments["everybody_at"], kept["definition"])
+        return cls(Horizon.read(kept.get("rows", {})), moments["at"], moments["everybody_at"], kept["definition"])
 
     def with_everybody_at(self, at: datetime | None) -> _Seen:
-        return _Seen(self.events, self.interactions, self.at, at, self.definition)
+        return replace(self, everybody_at=at)
 
     def write(self, connection: Connection, model: ScoreModel) -> None:
         text = json.dumps(
             {
-                "events": self.events,
-                "interactions": self.interactions,
+                "rows": asdict(self.rows),
                 "at": (self.at or _EPOCH).isoformat(),
                 "everybody_at": (self.everybody_at or _EPOCH).isoformat(),
                 "definition": self.definition,
@@ -190,13 +188,13 @@ def _choose_everybody(connection: Connection, model: ScoreModel) -> None:
 
 def _choose_those_who_did_something(connection: Connection, model: ScoreModel, seen: _Seen, now: datetime) -> None:
     names = [rule.event for rule in model.rules if rule.event is not None]
-    did = select(events.c.customer_id).where(events.c.id > seen.events, events.c.name.in_(names))
+    did = select(events.c.customer_id).where(events.c.id > seen.rows.after(events), events.c.name.in_(names))
     # What was known before it happened, a booking for example.
     happened = select(events.c.customer_id).where(events.c.name.in_(names), events.c.at > (seen.at or _EPOCH), events.c.at <= now)
     kinds = [_KINDS[rule.message].value for rule in model.rules if rule.message is not None]
     # The class of a hit is revised when more of a burst is seen: look again at those of the last minutes.
     since = (seen.at or _EPOCH) - timedelta(minutes=5)
-    new = or_(interactions.c.id > seen.interactions, interactions.c.at >= since)
+    new = or_(interactions.c.id > seen.rows.after(interactions), interactions.c.at >= since)
     reacted = select(interactions.c.customer_id).where(new, interactions.c.kind.in_(kinds))
     parts = [did, happened, reacted]
     if model.fit:
