@@ -134,6 +134,24 @@ def test_of_several_orders_at_once_the_first_that_is_not_too_late_comes_in(
     assert _occasions(engine) == ["O-9"]
 
 
+def test_who_got_nothing_because_it_was_late_is_thanked_for_the_next_order(
+    engine: Engine, make_shop: ShopMaker, now: datetime
+) -> None:
+    project = make_shop(thanks=THANKS.partition('[[steps]]\nname = "review"')[0])
+    with writing(engine) as connection:
+        anna = add_customer(connection, "ANNA", now)
+        plan(connection, project, now)
+        add_order(connection, "O-1", anna, now + timedelta(days=1))
+        add_order(connection, "O-2", anna, now + timedelta(days=5))
+        add_order(connection, "O-3", anna, now + timedelta(days=6))
+        plan(connection, project, now + timedelta(days=4, hours=12))  # a day and a half after the thanks for the first were due
+        plan(connection, project, now + timedelta(days=6, hours=12))
+        plan(connection, project, now + timedelta(days=7, hours=12))
+        states = connection.execute(select(messages.c.state, messages.c.reason).order_by(messages.c.due_at)).all()
+    assert _occasions(engine) == ["O-1", "O-2"]  # and the thanks for the second begin the cooldown
+    assert states == [("skipped", "late"), ("planned", None)]
+
+
 def test_explain_asks_the_cooldown_as_the_planner_does(engine: Engine, make_shop: ShopMaker, now: datetime) -> None:
     project = make_shop(thanks=THANKS)
     with writing(engine) as connection:

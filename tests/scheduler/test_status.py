@@ -192,8 +192,10 @@ def test_run_says_what_it_did(running: Path, command: Command, engine: Engine) -
     [wake] = answer["campaigns"]
     assert [(step["step"], step["planned"], step["skipped"]) for step in wake["steps"]] == [("hello", 0, {}), ("offer", 2, {})]
     assert states(engine) == {"sent": 4}
+    add_sleepers(engine, 1, datetime.now(UTC), prefix="T", email_marketing=None)
     again = command("run", "--now", in_a_week)
     assert "0 sent, 0 failed, 0 skipped" in again.output
+    assert "wake: turned away 1 no_consent (did not consent to this channel and purpose)" in again.output
 
 
 def test_run_is_not_zero_when_a_part_fails(running: Path, command: Command) -> None:

@@ -152,7 +152,9 @@ def _step_received(scope: Scope, arguments: Arguments) -> ColumnElement[Any]:
     if scope.enrollment is None or len(arguments) > 1:
         return _campaign_received(scope, arguments)
     message = messages.alias()
-    return exists().where(*_step_messages(scope, message, arguments[0]), message.c.state.in_(_WENT))
+    # The holdout goes the same way through a campaign as those it is compared with.
+    went = message.c.state.in_((*_WENT, MessageState.HELD_OUT))
+    return exists().where(*_step_messages(scope, message, arguments[0]), went)
 
 
 def _step_reaction(kind: InteractionKind) -> Callable[[Scope, Arguments], ColumnElement[Any]]:

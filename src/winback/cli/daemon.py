@@ -7,6 +7,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -80,6 +81,8 @@ def run(
         show_json(_as_json(outcome))
     else:
         show(_campaign_rows(outcome), _CAMPAIGN_COLUMNS, output)
+        for line in _turned_away(outcome):
+            say(line)
     say(f"{outcome.sent} sent, {outcome.failed} failed, {outcome.skipped} skipped")
     if opened.project.staging is not None:
         say(f"The shop is tried out: {opened.project.staging}")
@@ -252,6 +255,17 @@ def _campaign_rows(outcome: PassOutcome) -> list[dict[str, Any]]:
         }
         for each in (outcome.plan.campaigns if outcome.plan else ())
     ]
+
+
+def _turned_away(outcome: PassOutcome) -> Iterator[str]:
+    """Say of each campaign who of its audience did not come in, the most frequent reason first."""
+    from winback.policy import REASONS
+
+    for each in outcome.plan.campaigns if outcome.plan else ():
+        counts = sorted(each.turned_away.items(), key=lambda item: -item[1])
+        if counts:
+            reasons = ", ".join(f"{count} {rule} ({REASONS.get(rule, rule)})" for rule, count in counts)
+            yield f"{each.campaign}: turned away {reasons}"
 
 
 _CAMPAIGN_COLUMNS = [

@@ -18,7 +18,17 @@ from winback.policy.caps import within_caps
 from winback.policy.quiet_hours import awake
 from winback.project import Campaign, Project, Step
 from winback.project.staging import AllowList
-from winback.store import Channel, Purpose, UtcDateTime, enrollments, plus_seconds, suppressions
+from winback.store import (
+    Channel,
+    EnrollmentState,
+    MessageState,
+    Purpose,
+    UtcDateTime,
+    enrollments,
+    messages,
+    plus_seconds,
+    suppressions,
+)
 
 #: Yearly dates come at least this far apart, whatever 29 February does.
 YEARLY_COOLDOWN = timedelta(days=300)
@@ -168,7 +178,15 @@ def _cooled_down(ask: Ask) -> ColumnElement[bool] | None:
         earlier.c.campaign == ask.campaign.name,
         earlier.c.customer_id == ask.customer.c.id,
         earlier.c.enrolled_at > plus_seconds(comes, literal(-cooldown.total_seconds())),
+        ~_came_to_nothing(earlier),
     )
+
+
+def _came_to_nothing(enrollment: FromClause) -> ColumnElement[bool]:
+    """Ask whether an enrollment is over and all its messages were skipped as late: who got nothing has nothing to rest from."""
+    of_it = messages.c.enrollment_id == enrollment.c.id
+    other = or_(messages.c.state != MessageState.SKIPPED, messages.c.reason.is_distinct_from(RuleName.LATE.value))
+    return and_(enrollment.c.state != EnrollmentState.ACTIVE, exists().where(of_it), ~exists().where(of_it, other))
 
 
 def _only_if(ask: Ask) -> ColumnElement[bool] | None:
