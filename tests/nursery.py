@@ -34,7 +34,7 @@ from typing import IO, Any
 _ROOT = Path(__file__).parents[1]
 
 #: Seconds after which a child ends by itself, whatever happened to it.
-_LIFE = 240
+_LIFE = 900
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,13 @@ class Nursery:
         self,
         root: Path,
         url: str,
-        now: datetime,
+        now: datetime | None,
         *,
         kill_at: tuple[str, int] | None = None,
         planning: bool = False,
     ) -> int:
-        """Start a child; return its process id."""
-        job = {"root": str(root), "url": url, "now": now.isoformat(), "kill_at": kill_at, "planning": planning}
+        """Start a child, whose clock stands still at `now` or is the system's; return its process id."""
+        job = {"root": str(root), "url": url, "now": now.isoformat() if now else None, "kill_at": kill_at, "planning": planning}
         return int(self._ask({"start": job}))
 
     def rehearse(self, root: Path, url: str, now: datetime) -> None:
@@ -161,12 +161,14 @@ def _fork(job: Mapping[str, Any]) -> tuple[int, IO[str]]:
         os._exit(status)
 
 
-def _pass(root: str, url: str, now: str, planning: bool = False) -> dict[str, Any]:
+def _pass(root: str, url: str, now: str | None, planning: bool = False) -> dict[str, Any]:
+    from winback import clock
     from winback.project import load_project
     from winback.scheduler import run_pass
 
     project = load_project(Path(root), environ={"WINBACK_DATABASE_URL": url})
-    outcome = run_pass(_engine(url), project, datetime.fromisoformat(now), f"child-{os.getpid()}", planning=planning)
+    at, ticking = (datetime.fromisoformat(now), None) if now else (clock.now(), clock.now)
+    outcome = run_pass(_engine(url), project, at, f"child-{os.getpid()}", clock=ticking, planning=planning)
     return {"sent": outcome.sent, "errors": outcome.errors}
 
 
@@ -195,9 +197,11 @@ def _arm(engine: Any, point: str, times: int) -> None:
 
     def before(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         nonlocal under_way
-        if "claimed_by" in statement and "RETURNING" in statement:
+        if "UPDATE messages" not in statement:
+            return
+        if "WITH due AS" in statement:
             under_way = "claim"
-        elif statement.startswith("UPDATE messages") and "sent_at" in statement:
+        elif "sent_at" in statement:
             under_way = "record"
         else:
             return
