@@ -128,7 +128,7 @@ def _update(connection: Connection, model: ScoreModel, context: AudienceContext)
         _choose_everybody(connection, model)
     else:
         _choose_those_who_did_something(connection, model, seen, context.now)
-        newest = newest.with_everybody_at(seen.everybody_at)
+        newest = replace(newest, everybody_at=seen.everybody_at)
         if fades and (seen.at or _EPOCH).date() != context.now.date():
             _fade(connection, model, context.now)
     connection.execute(_ranked_into_moments(model, context))
@@ -155,9 +155,6 @@ class _Seen:
         kept = json.loads(text)
         moments = {name: datetime.fromisoformat(kept[name]) for name in ("at", "everybody_at")}
         return cls(Horizon.read(kept.get("rows", {})), moments["at"], moments["everybody_at"], kept["definition"])
-
-    def with_everybody_at(self, at: datetime | None) -> _Seen:
-        return replace(self, everybody_at=at)
 
     def write(self, connection: Connection, model: ScoreModel) -> None:
         text = json.dumps(
