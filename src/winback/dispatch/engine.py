@@ -25,7 +25,7 @@ from winback.dispatch.result import DispatchResult
 from winback.dispatch.routes import Route, routes
 from winback.dispatch.taking import take
 from winback.errors import WinbackError
-from winback.gateways.base import Accepted, Gateway, Sender
+from winback.gateways.base import Gateway, Sender
 from winback.installation import advance
 from winback.project import Project
 from winback.store import MessageState, gateway_states, messages, reading, writing
@@ -253,7 +253,7 @@ class _Dispatcher:
         feed = Feed(self._preparer, self._journal, way.name, taken.claims, now, halted=self._ended)
         failure = self._send(way, feed)
         try:
-            pause = self._record(way, feed, failure)
+            pause = self._record(way, feed, failure, on_trial=taken.on_trial)
         finally:
             if failure is not None and not isinstance(failure, Exception):
                 raise failure  # Ctrl-C, and whatever else ends programs
@@ -276,14 +276,13 @@ class _Dispatcher:
             return error
         return None
 
-    def _record(self, way: _Way, feed: Feed, failure: BaseException | None) -> pauses.GatewayPause | None:
+    def _record(self, way: _Way, feed: Feed, failure: BaseException | None, *, on_trial: bool) -> pauses.GatewayPause | None:
         """Write the batch into the ledger, and leave the gateway alone for a while if it had trouble."""
         trouble = self._trouble(way, feed, failure)
         asked = feed.trouble.after if feed.trouble else None
         for message_id, outcome in ask_again(way.gateway, feed.lost).items():
             feed.answer(message_id, outcome, self._clock())
         answered, left, now, name = feed.answered, feed.left, self._clock(), self._name
-        worked = any(isinstance(each.answer.outcome, Accepted) for each in answered)
         with writing(self._engine) as connection:
             counts = record(connection, self._project, answered, now=now, worker=name, holder=name)
             unrendered = [Skip(each.claim, each.reason, each.detail) for each in feed.unrendered]
@@ -293,9 +292,11 @@ class _Dispatcher:
                 way.pace.settle(connection, feed.gone, now)
             pause = None
             if trouble is not None:
-                pause = pauses.pause(connection, way.name, way.channels, trouble, now, asked=asked, worked=worked)
-            elif worked:
+                pause = pauses.pause(connection, way.name, way.channels, trouble, now, asked=asked, worked=feed.heard)
+            elif feed.heard:
                 pauses.clear(connection, way.name)
+            elif on_trial and not feed.gone:
+                pauses.end_trial(connection, way.name, now)
         result = self._result
         result.sent += counts.sent
         result.retrying += counts.retrying

@@ -8,7 +8,7 @@ from datetime import datetime
 from winback.dispatch.journal import Answer, Handover, Journal
 from winback.dispatch.outcomes import Answered
 from winback.dispatch.preparing import Prepared, Preparer, Unrendered
-from winback.gateways.base import Outcome, Outgoing, Retry
+from winback.gateways.base import Accepted, Outcome, Outgoing, Refused, Retry
 from winback.ledger import Claimed
 
 
@@ -89,6 +89,14 @@ class Feed:
             for claim in self._claims
             if claim.id in self._answers
         ]
+
+    @property
+    def heard(self) -> bool:
+        """Say whether the other side decided on a message, so that the gateway works."""
+        outcomes = (answer.outcome for answer in self._answers.values())
+        return any(
+            isinstance(each, Accepted | Refused) or (isinstance(each, Retry) and not each.whole_gateway) for each in outcomes
+        )
 
     @property
     def gone(self) -> list[str]:

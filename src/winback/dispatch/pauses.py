@@ -1,4 +1,10 @@
-"""Gateways that cannot send at present: until when, and why, in the database, so that every process and `status` know it."""
+"""Gateways that cannot send at present: until when, and why, in the database, so that every process and `status` know it.
+
+in use ─► left alone          trouble that is nobody's message's own; a minute at first, longer each time in a row
+  ▲           ▼ time is up
+  └────── tried               one dispatcher, with one message; the others leave it alone meanwhile
+              └─► left alone  when that one does not get through either
+"""
 
 from __future__ import annotations
 
@@ -6,7 +12,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -14,6 +20,9 @@ from winback.dispatch.backoff import pause_after
 from winback.store import gateway_states
 
 _REASON = 500  # letters that are kept
+
+#: While a gateway is tried, the others leave it alone for so long; should the one who tries it be killed, another does then.
+_TRIAL = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,22 @@ def standing(connection: Connection, gateway: str, channels: Collection[str], no
     return GatewayPause(gateway, tuple(sorted(channels)), row.reason, row.paused_until)
 
 
+def is_in_doubt(connection: Connection, gateway: str) -> bool:
+    """Say whether a gateway had trouble and nothing has got through since; it is asked where no pause stands."""
+    query = select(gateway_states.c.name).where(gateway_states.c.name == gateway, gateway_states.c.paused_until.is_not(None))
+    return connection.scalar(query) is not None
+
+
+def begin_trial(connection: Connection, gateway: str, now: datetime) -> None:
+    """Let the others leave a gateway alone while it is tried."""
+    _change(connection, gateway, paused_until=now + _TRIAL, probed_at=now)
+
+
+def end_trial(connection: Connection, gateway: str, now: datetime) -> None:
+    """Let a gateway be tried again at once: nothing was handed over."""
+    _change(connection, gateway, paused_until=now, probed_at=None)
+
+
 def pause(
     connection: Connection,
     gateway: str,
@@ -46,7 +71,7 @@ def pause(
     asked: timedelta | None = None,
     worked: bool = False,
 ) -> GatewayPause:
-    """Leave a gateway alone for a while, longer each time in a row; `worked` says that it did send something just before."""
+    """Leave a gateway alone for a while, longer each time in a row; `worked` says that it did work just before."""
     before = connection.scalar(select(gateway_states.c.failures).where(gateway_states.c.name == gateway).with_for_update())
     failures = 1 if worked else (before or 0) + 1
     until = now + pause_after(failures, asked)
@@ -72,6 +97,10 @@ def kept(reason: str) -> str:
 
 def _keep(connection: Connection, gateway: str, reason: str, until: datetime | None, failures: int) -> None:
     dialect_insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
-    values = {"paused_until": until, "reason": kept(reason), "failures": failures}
+    values = {"paused_until": until, "reason": kept(reason), "failures": failures, "probed_at": None}
     statement = dialect_insert(gateway_states).values(name=gateway, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
+
+
+def _change(connection: Connection, gateway: str, **values: datetime | None) -> None:
+    connection.execute(update(gateway_states).where(gateway_states.c.name == gateway).values(**values))

@@ -11,9 +11,10 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from winback import ledger
+from winback.dispatch import pauses
 from winback.dispatch.coupons import give_coupons
 from winback.dispatch.pace import Pace
-from winback.dispatch.pauses import GatewayPause, standing
+from winback.dispatch.pauses import GatewayPause
 from winback.dispatch.result import DispatchResult
 from winback.errors import WinbackError
 from winback.ledger import Claimed, Move
@@ -35,13 +36,15 @@ RULES_FAILED = "rules_failed"
 class Taken:
     """What one claim brought: the messages to send, all that were claimed counted, or why nothing could be taken.
 
-    `until` is when more may go, where the gateway's limits let nothing through.
+    `until` is when more may go, where the gateway's limits let nothing through. `on_trial` says that the gateway had trouble, and
+    is tried with one message.
     """
 
     claims: list[Claimed] = field(default_factory=list)
     count: int = 0
     paused: GatewayPause | None = None
     until: datetime | None = None
+    on_trial: bool = False
 
 
 def take(
@@ -60,10 +63,11 @@ def take(
     Commit before anything leaves. Consent, caps and the other rules hold as of this transaction.
     """
     _one_at_a_time(connection)
-    paused = standing(connection, gateway, channels, now)
+    paused = pauses.standing(connection, gateway, channels, now)
     if paused is not None:
         return Taken(paused=paused)
-    limit = project.settings.dispatch.batch
+    in_doubt = pauses.is_in_doubt(connection, gateway)
+    limit = 1 if in_doubt else project.settings.dispatch.batch
     choice = pace.choose(connection, now, limit) if pace is not None else None
     if choice is not None and not choice.ids:
         return Taken(until=choice.until)
@@ -76,9 +80,11 @@ def take(
     give_coupons(connection, project, going, now)
     if pace is not None and choice is not None:
         pace.reserve(connection, [claim.id for claim in going], choice.ids, now)
+    if in_doubt and going:
+        pauses.begin_trial(connection, gateway, now)
     _count(verdicts, result)
     result.taken += len(claims)
-    return Taken(going, len(claims))
+    return Taken(going, len(claims), on_trial=in_doubt)
 
 
 def _one_at_a_time(connection: Connection) -> None:

@@ -190,9 +190,15 @@ def _gateways(look: _Look) -> Iterator[HealthItem]:
         if row.paused_until is None:
             message = f"the gateway {row.name} cannot be used: {row.reason}"
             yield HealthItem("gateway", False, message, "repair it in config.toml: winback check, winback doctor")
-        elif row.paused_until > look.now:
+        elif row.paused_until <= look.now:
+            yield HealthItem("gateway", True, f"the gateway {row.name} had trouble, and the next message tries it: {row.reason}")
+        elif row.probed_at is not None:
+            message = f"the gateway {row.name} is tried with one message since {look.clock(row.probed_at)}: {row.reason}"
+            yield HealthItem("gateway", False, message, "the others wait, and follow when it gets through")
+        else:
             message = f"the gateway {row.name} is left alone until {look.clock(row.paused_until)}: {row.reason}"
-            yield HealthItem("gateway", False, message, "messages wait and go by themselves; winback doctor tries the gateway")
+            remedy = "then one message tries it, and the others follow; winback doctor tries it now, without sending"
+            yield HealthItem("gateway", False, message, remedy)
 
 
 def _limits(look: _Look) -> Iterator[HealthItem]:
