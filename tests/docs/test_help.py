@@ -44,6 +44,8 @@ EXPECTED = {
     ("doctor",),
     ("report",),
     ("retry",),
+    ("pause",),
+    ("resume",),
     ("adopt",),
     ("customer", "show"),
     ("customer", "export"),

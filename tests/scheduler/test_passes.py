@@ -95,7 +95,7 @@ def test_what_was_planned_goes_although_planning_fails(engine: Engine, database_
     project = make_shop(tmp_path / "shop", database_url, {"wake": WAKE})
     add_sleepers(engine, 2, now)
     asked = iter(range(100))
-    stopped = run_pass(engine, project, now, "worker", stop=lambda: next(asked) >= 3)  # before anything is sent
+    stopped = run_pass(engine, project, now, "worker", stop=lambda: next(asked) >= 4)  # before anything is sent
     assert (stopped.errors, stopped.interrupted, states(engine)) == ([], True, {"planned": 2})
     add_sleepers(engine, 1, now, prefix="T")
     with _without(engine, "plan_funnels"):

@@ -18,6 +18,7 @@ _MODULES = (
     "preview",  # preview, explain
     "simulate",
     "daemon",  # run, daemon, status, doctor, retry
+    "pausing",  # pause, resume
     "adopt",
     "report",
     "customers",

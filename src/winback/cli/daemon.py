@@ -86,6 +86,8 @@ def run(
     say(f"{outcome.sent} sent, {outcome.failed} failed, {outcome.skipped} skipped")
     if opened.project.staging is not None:
         say(f"The shop is tried out: {opened.project.staging}")
+    for paused in outcome.paused:
+        say(f"The campaign {paused.campaign} was paused {paused.reason}. To let it go on: winback resume {paused.campaign}")
     for error in outcome.errors:
         say(f"winback: {error}")
     if outcome.interrupted:

@@ -179,7 +179,8 @@ def _show_preview(shown: _Shown) -> None:
     if not seen.enabled:
         typer.echo("The campaign is switched off (enabled = false); this is what it would do.")
     if outcome.paused:
-        typer.echo("The campaign is paused: it enrolls nobody and plans nothing until it is resumed.")
+        because = f" {outcome.pause_reason}" if outcome.pause_reason else ""
+        typer.echo(f"The campaign is paused{because}: it enrolls nobody and plans nothing until it is resumed.")
     show(
         [{"what": "customers", "count": shown.customers}, *_funnel_rows(seen)],
         [Column("what", "people"), Column("count", "", right=True), Column("why", "")],
@@ -266,6 +267,7 @@ def _preview_json(shown: _Shown) -> dict[str, Any]:
         "campaign": seen.campaign.name,
         "at": seen.now,
         "paused": outcome.paused,
+        "pause_reason": outcome.pause_reason,
         "error": outcome.error,
         "customers": shown.customers,
         "audience": outcome.audience,

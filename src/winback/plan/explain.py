@@ -12,10 +12,10 @@ from winback.audience import compile_condition, compile_fields, select_audience
 from winback.audience.presets import AfterEvent, AfterOrder, EnteredSegment, ReachedScore
 from winback.durations import format_duration
 from winback.errors import InputError
+from winback.plan import progress
 from winback.plan.preview import find_campaign
-from winback.plan.progress import looks_back_to
 from winback.plan.variants import WHOLE, Lottery, arm, held_out
-from winback.policy import Ask, Stage, audience_context, cooldown_of, predicates
+from winback.policy import Ask, RuleName, Stage, audience_context, cooldown_of, predicates
 from winback.project import Campaign, Project
 from winback.store import AnyRow, Channel, UtcDateTime, customers, enrollments, messages, suppressions
 
@@ -122,7 +122,7 @@ def _audience_checks(
 
     Return the occasion too that the rules are to be asked about: the newest for which the person is not in the campaign already.
     """
-    since = looks_back_to(connection, campaign, now)
+    since = progress.looks_back_to(connection, campaign, now)
     context = audience_context(project, now, since=since)
     preset = select_audience(campaign.audience.model_copy(update={"where": None}), context).subquery("preset")
     own = preset.c.customer_id == person.id
@@ -168,7 +168,7 @@ def _rule_checks(
 ) -> list[Check]:
     """Ask the rules for coming in, on the first step's channel; where it has a fallback channel that works, say so."""
     step = campaign.steps[0]
-    paused = connection.scalar(_paused(campaign))
+    paused = progress.paused(connection, campaign)
     ask = Ask(
         project=project,
         campaign=campaign,
@@ -180,7 +180,7 @@ def _rule_checks(
         ripe_at=None if occasion is None else literal(occasion.ripe_at, UtcDateTime()),
         paused=paused is not None,
     )
-    checks = _ask(connection, ask, person)
+    checks = [_with_pause(check, paused) for check in _ask(connection, ask, person)]
     failed = [check.rule for check in checks if not check.passed]
     if step.fallback is None or not failed or not set(failed) <= set(step.fallback.on):
         return checks
@@ -232,10 +232,9 @@ def _values(connection: Connection, ask: Ask, person: AnyRow) -> dict[str, dict[
     return values
 
 
-def _paused(campaign: Campaign) -> Any:
-    from winback.store import campaign_states
-
-    return select(campaign_states.c.paused_at).where(campaign_states.c.name == campaign.name)
+def _with_pause(check: Check, paused: str | None) -> Check:
+    """Say in the rule about the campaign why it is paused."""
+    return replace(check, values={**check.values, "why": paused}) if check.rule == RuleName.LIVE and paused else check
 
 
 def _birthday(person: AnyRow) -> str | None:

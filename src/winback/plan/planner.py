@@ -44,6 +44,7 @@ class CampaignPlan:
     removed: int = 0  # left because their next step is gone from the file
     thorough: bool = True  # everybody was asked; else `audience` and what follows count those who have just done something
     paused: bool = False
+    pause_reason: str | None = None
     error: str | None = None
 
     @property
@@ -157,7 +158,7 @@ def _plan_campaign(
     state = progress.begin(connection, campaign, now)
     done = CampaignPlan(campaign.name, thorough=thorough or not progress.is_planned(state, campaign))
     if state.paused_at is not None:
-        done.paused = True
+        done.paused, done.pause_reason = True, state.pause_reason
         return done
     if done.thorough or campaign.audience.at_once:
         _let_in(connection, project, campaign, now, done)

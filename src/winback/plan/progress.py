@@ -48,6 +48,12 @@ def looks_back_to(connection: Connection, campaign: Campaign, now: datetime, *, 
     return max(live_since, until - (LOOKBACK if thorough else _OVERLAP))
 
 
+def paused(connection: Connection, campaign: Campaign) -> str | None:
+    """Return why a campaign is paused, '' for no reason in particular, None when it is not."""
+    state = _state(connection, campaign)
+    return None if state is None or state.paused_at is None else state.pause_reason or ""
+
+
 def finish(connection: Connection, campaign: Campaign, now: datetime) -> None:
     """Note that the campaign has been planned up to now."""
     connection.execute(

@@ -2,6 +2,7 @@
 
 from winback.policy.caps import GONE, LONGEST_DEFERRAL, messages_in_window
 from winback.policy.fallback import FALLBACK_SUFFIX, plan_fallbacks, step_of
+from winback.policy.pausing import BY_A_PERSON, Paused, pause, pause_by_results, resume
 from winback.policy.quiet_hours import is_quiet, quiet_zones, wake_time
 from winback.policy.recheck import WITHDRAWN, Action, Verdict, recheck
 from winback.policy.rules import (
@@ -21,6 +22,7 @@ from winback.policy.schedule import Slot, Timetable, after_date, after_moment
 from winback.policy.zones import zone_of
 
 __all__ = [
+    "BY_A_PERSON",
     "FALLBACK_SUFFIX",
     "GONE",
     "LONGEST_DEFERRAL",
@@ -29,6 +31,7 @@ __all__ = [
     "WITHDRAWN",
     "Action",
     "Ask",
+    "Paused",
     "Rule",
     "RuleName",
     "Slot",
@@ -42,10 +45,13 @@ __all__ = [
     "first_failure",
     "is_quiet",
     "messages_in_window",
+    "pause",
+    "pause_by_results",
     "plan_fallbacks",
     "predicates",
     "quiet_zones",
     "recheck",
+    "resume",
     "step_of",
     "wake_time",
     "with_fallback",

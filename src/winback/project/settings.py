@@ -15,7 +15,7 @@ from winback.filemodel import FileModel, Name, PositiveDuration, Text, refused
 from winback.project.gateways import GatewaySettings
 from winback.project.signing import DkimKeys, DkimSettings
 from winback.project.staging import Allowed, Staging, phone_with_country
-from winback.project.values import Cap, Caps, Color, Price, QuietHours, QuietSpan
+from winback.project.values import Cap, Caps, Color, Price, QuietHours, QuietSpan, Threshold
 from winback.secrets import Secret
 from winback.store import Channel
 
@@ -251,6 +251,25 @@ class QuietHourSettings(FileModel):
         return self.email if channel is Channel.EMAIL else self.sms
 
 
+class PauseSettings(FileModel):
+    """When winback pauses a campaign by itself: shares of its messages of 24 hours, and from how many on they say something."""
+
+    bounces: Threshold = Field(
+        500,
+        description='This share came back because the address does not exist; "off" for never.',
+        examples=["5%", "off"],
+        json_schema_extra={"default": "5%"},
+    )
+    bounces_from: int = Field(200, ge=20, description="Of so many messages at least.", examples=[200])
+    complaints: Threshold = Field(
+        30,
+        description='This share brought a complaint ("this is spam"); "off" for never.',
+        examples=["0.3%", "off"],
+        json_schema_extra={"default": "0.3%"},
+    )
+    complaints_from: int = Field(1000, ge=100, description="Of so many messages at least.", examples=[1000])
+
+
 class TrackingSettings(FileModel):
     """What is learnt from letters."""
 
@@ -350,6 +369,7 @@ class Settings(FileModel):
     )
     limits: LimitSettings = Field(default_factory=LimitSettings, description="How many messages one person gets at most.")
     quiet_hours: QuietHourSettings = Field(default_factory=QuietHourSettings, description="When no message arrives.")
+    pause: PauseSettings = Field(default_factory=PauseSettings, description="When a campaign is paused because of its results.")
     tracking: TrackingSettings = Field(default_factory=TrackingSettings, description="What is learnt from letters.")
     dispatch: DispatchSettings = Field(default_factory=DispatchSettings, description="How messages are handed over.")
     dkim: DkimKeys = Field((), description="Keys that sign every letter; two for two algorithms.")
@@ -370,6 +390,7 @@ __all__ = [
     "GatewaySettings",
     "ImapSettings",
     "LimitSettings",
+    "PauseSettings",
     "QuietHourSettings",
     "Settings",
     "ShopSettings",

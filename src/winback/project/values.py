@@ -101,6 +101,16 @@ def _share(value: Any) -> int:
     return points
 
 
+def _threshold(value: Any) -> int:
+    """Return basis points, 0 for none."""
+    if value == "off":
+        return 0
+    points = _share(value)
+    if points == 0:
+        raise refused(f"{value!r} is reached by everything", 'write "off" for none')
+    return points
+
+
 def _cap(value: Any) -> Cap:
     if isinstance(value, Cap):
         return value
@@ -168,6 +178,9 @@ def _conversion(value: str) -> str:
 LocalTime = Annotated[time, *written_as(parse_time, type="string", pattern=r"^\d{1,2}:\d{2}$", examples=["09:30"])]
 Price = Annotated[Decimal, *written_as(_price, type="string", pattern=r"^\d+(\.\d+)?$", examples=["0.075"])]
 Share = Annotated[int, *written_as(_share, type="string", pattern=r"^\d{1,3}(\.\d{1,2})? ?%$", examples=["10%"])]
+Threshold = Annotated[
+    int, *written_as(_threshold, type="string", pattern=r"^(off|\d{1,3}(\.\d{1,2})? ?%)$", examples=["5%", "off"])
+]
 QuietSpan = Annotated[
     QuietHours | None,
     *written_as(_quiet_hours, type="string", pattern=r"^(off|\d{1,2}:\d{2}-\d{1,2}:\d{2})$", examples=["21:00-09:00", "off"]),

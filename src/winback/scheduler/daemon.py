@@ -147,6 +147,8 @@ class Daemon:
             skipped=outcome.skipped,
             errors=len(outcome.errors),
         )
+        for each in outcome.paused:
+            log.say("campaign.paused", worker=self._worker, at=now, campaign=each.campaign, reason=each.reason)
         for what in outcome.errors:
             log.say("pass.error", worker=self._worker, at=now, error=what)
         return outcome

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, exists, func, or_, select
 from winback.errors import InputError
 from winback.installation import look as look_at_fence
 from winback.installation import places_of
+from winback.policy import BY_A_PERSON
 from winback.project import Project
 from winback.scheduler import leases, standing
 from winback.scheduler.storage import Hindrance, hindrance, nearest
@@ -63,9 +64,6 @@ _LITTLE_SPACE = 500_000_000
 _KEPT_INSIDE = frozenset({"outbox", "console"})
 
 _THIS_MACHINE = frozenset({"127.0.0.1", "localhost", "::1"})
-
-#: How the pages say that a person pressed Pause.
-_BY_A_PERSON = "by a person"
 
 
 @dataclass(frozen=True)
@@ -179,10 +177,10 @@ def _campaigns(look: _Look) -> Iterator[HealthItem]:
     )
     for row in rows:
         if row.name in look.project.campaigns:
-            reason = row.pause_reason or _BY_A_PERSON
+            reason = row.pause_reason or BY_A_PERSON
             message = f"the campaign {row.name} is paused since {look.clock(row.paused_at)}, {reason}, until somebody resumes it"
-            remedy = f"resume it on its page: {look.project.settings.web.public_url}/campaigns/{row.name}"
-            yield HealthItem("campaign", reason.startswith(_BY_A_PERSON), message, remedy)
+            remedy = f"winback resume {row.name}; or on its page: {look.project.settings.web.public_url}/campaigns/{row.name}"
+            yield HealthItem("campaign", reason.startswith(BY_A_PERSON), message, remedy)
 
 
 def _gateways(look: _Look) -> Iterator[HealthItem]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from winback.dispatch import DispatchResult, Helpers, Recovered
     from winback.installation import Refusal
     from winback.plan import PlanResult
+    from winback.policy import Paused
 
 #: Passes are remembered this long.
 _REMEMBERED = timedelta(days=30)
@@ -41,6 +42,7 @@ class PassOutcome:
     at: datetime
     worker: str
     recovered: Recovered | None = None
+    paused: list[Paused] = field(default_factory=list)  # campaigns that bounced too often, or brought complaints
     plan: PlanResult | None = None
     dispatch: DispatchResult | None = None
     conversions: int = 0  # written, mended or taken back
@@ -160,6 +162,14 @@ def _read_mail(work: _Work, outcome: PassOutcome) -> None:
     outcome.errors += [f"mailbox: {describe(error)}"[:_ERROR] for error in wrong]
 
 
+def _pause(work: _Work, outcome: PassOutcome) -> None:
+    """Stop campaigns whose messages come back or bring complaints, before more of them go."""
+    from winback.policy import pause_by_results
+
+    with writing(work.engine) as connection:
+        outcome.paused = pause_by_results(connection, work.project, work.now)
+
+
 def _plan(work: _Work, outcome: PassOutcome) -> None:
     """Let people in and write their messages; a campaign that cannot be planned does not hold up the others."""
     from winback.plan import plan
@@ -202,6 +212,7 @@ _Part = tuple[str, Callable[[_Work, PassOutcome], None]]
 _PARTS: tuple[_Part, ...] = (
     ("recovering", _recover),
     ("mailbox", _read_mail),
+    ("pausing", _pause),
     ("planning", _plan),
     ("conversions", _attribute),
     ("sending", _dispatch),

@@ -196,7 +196,7 @@ class _Obstacles:
             return self._hindrance.message, None
         if campaign in self._paused:
             by = f" {self._paused[campaign]}" if self._paused[campaign] else ""
-            return f"the campaign is paused{by}; resume it on its page", None
+            return f"the campaign is paused{by}; to let it go on: winback resume {campaign}", None
         gateway = self._project.settings.deliver.for_channel(Channel(channel))
         if gateway in self._gateways:
             row = self._gateways[gateway]

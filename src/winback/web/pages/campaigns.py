@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
+from winback import policy
 from winback.project import Campaign
 from winback.report import CampaignReport, build_report
 from winback.report.charts import over_time, point_is
@@ -59,7 +60,7 @@ def pause(request: Request, name: str) -> Response:
     shop: Shop = request.app.state.shop
     found = _find(request, name)
     with writing(shop.engine) as connection:
-        read.pause(connection, found, shop.now())
+        policy.pause(connection, found, shop.now(), f"{policy.BY_A_PERSON}, on the pages")
     return RedirectResponse(link("/campaigns/{}", name), 303)
 
 
@@ -69,7 +70,7 @@ def resume(request: Request, name: str) -> Response:
     shop: Shop = request.app.state.shop
     found = _find(request, name)
     with writing(shop.engine) as connection:
-        read.resume(connection, found)
+        policy.resume(connection, found, shop.now())
     return RedirectResponse(link("/campaigns/{}", name), 303)
 
 

@@ -1,4 +1,4 @@
-"""What the campaign page adds to the report: the last funnel of people coming in, and pausing."""
+"""What the campaign page adds to the report: the last funnel of people coming in."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, func, select
 
 from winback.policy import REASONS
-from winback.project import Campaign
 from winback.store import campaign_states, plan_funnels
 from winback.web.words import reason_text
 
@@ -68,22 +67,3 @@ def intake(connection: Connection, name: str) -> Intake | None:
 def _lost_text(rule: str) -> str:
     text = "in it for this occasion already" if rule == _ALREADY else reason_text(rule)
     return text[:1].upper() + text[1:]
-
-
-def pause(connection: Connection, campaign: Campaign, now: datetime) -> None:
-    """Let nothing of the campaign go out and nobody come in until it is resumed."""
-    values = {"paused_at": now, "pause_reason": "by a person, on the pages"}
-    if not _change(connection, campaign, values):
-        connection.execute(
-            insert(campaign_states).values(name=campaign.name, live_since=now, definition_hash=campaign.definition_hash, **values)
-        )
-
-
-def resume(connection: Connection, campaign: Campaign) -> None:
-    """Let the campaign go on; what became too late meanwhile is skipped with that reason."""
-    _change(connection, campaign, {"paused_at": None, "pause_reason": None})
-
-
-def _change(connection: Connection, campaign: Campaign, values: dict[str, Any]) -> bool:
-    changed = connection.execute(update(campaign_states).where(campaign_states.c.name == campaign.name).values(values))
-    return changed.rowcount > 0

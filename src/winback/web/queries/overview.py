@@ -55,6 +55,7 @@ class CampaignLine:
 
     campaign: Campaign
     state: str
+    pause_reason: str | None
     people: int  # in the campaign now, with a step ahead
     lately: Lately
 
@@ -70,7 +71,7 @@ def campaign_state(campaign: Campaign, paused_at: datetime | None, known: bool) 
 
 def campaign_lines(connection: Connection, project: Project, now: datetime) -> list[CampaignLine]:
     """Return the shop's campaigns in the order of their priority."""
-    known = {row.name: row.paused_at for row in connection.execute(select(campaign_states.c.name, campaign_states.c.paused_at))}
+    known = {row.name: row for row in connection.execute(select(campaign_states))}
     waiting = select(enrollments.c.campaign, func.count()).where(
         enrollments.c.state == EnrollmentState.ACTIVE, enrollments.c.held_out.is_(False)
     )
@@ -78,7 +79,13 @@ def campaign_lines(connection: Connection, project: Project, now: datetime) -> l
     people: dict[str, int] = {row[0]: row[1] for row in counts}
     lately = _lately(connection, project, now)
     return [
-        CampaignLine(campaign, campaign_state(campaign, known.get(name), name in known), people.get(name, 0), lately[name])
+        CampaignLine(
+            campaign,
+            campaign_state(campaign, known[name].paused_at if name in known else None, name in known),
+            known[name].pause_reason if name in known else None,
+            people.get(name, 0),
+            lately[name],
+        )
         for name, campaign in project.campaigns.items()
     ]
 
