@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -142,6 +143,22 @@ def test_a_handful_is_sent_right_here(make_house: MakeHouse, helpers: Helpers) -
     house.due(5)
     assert helpers.dispatch(house.engine, house.project, clock=lambda: house.now).sent == 5
     assert helpers.pids == []
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_where_no_process_can_be_started_the_daemon_sends_alone(
+    make_house: MakeHouse, helpers: Helpers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = make_house(settings={"dispatch": {"batch": 5, "processes": 4}})
+    house.due(12)
+
+    def full(_: int) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(helpers, "_start", full)
+    result = helpers.dispatch(house.engine, house.project, clock=lambda: house.now)
+    assert (result.sent, house.states()) == (12, {"sent": 12})
+    assert result.errors == ["no more dispatchers can be started: Resource temporarily unavailable"]
 
 
 def test_what_two_did_is_added_up() -> None:

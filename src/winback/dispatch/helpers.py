@@ -84,9 +84,10 @@ class Helpers:
         wanted = self._wanted(engine, project, clock())
         if wanted < 2:
             return dispatch(engine, project, worker=self._worker, clock=clock, stop=stop, wait=wait)
-        self._have(wanted, at_most=project.settings.dispatch.processes)
-        result, order = DispatchResult(), Order(project, at)
-        busy = {number: self._ordered(number, order) for number in range(wanted)}
+        order, result = Order(project, at), DispatchResult()
+        busy = self._share_out(order, wanted, result)
+        if not busy:
+            result.add(dispatch(engine, project, worker=self._worker, clock=clock, stop=stop, wait=wait))
         told_at: float | None = None
         while busy:
             for pipe in connection.wait([helper.pipe for helper in busy.values()], _ASK_EVERY):
@@ -98,7 +99,8 @@ class Helpers:
                     self._settle(engine, project, helper, clock(), result)
                     helper.lives -= 1
                     if helper.lives and told_at is None and not self._closed.is_set():
-                        busy[number] = self._ordered(number, order)
+                        with suppress(OSError):  # else the others do its part
+                            busy[number] = self._ordered(number, order)
             if told_at is None and stop():
                 told_at = time.monotonic()
                 for helper in busy.values():
@@ -136,16 +138,21 @@ class Helpers:
             due = len(connection.execute(ready.limit(limit * batch)).all())
         return min(limit, -(-due // batch))
 
-    def _have(self, wanted: int, at_most: int) -> None:
-        """See to it that so many processes are there, and no more than the settings now say."""
+    def _share_out(self, order: Order, wanted: int, result: DispatchResult) -> dict[int, _Helper]:
+        """Give so many processes the order, and end those that the settings no longer want; return who got it, by place."""
+        at_most = order.project.settings.dispatch.processes
         for helper in self._helpers[at_most:]:
             helper.pipe.close()
             _end(helper.process)
         del self._helpers[at_most:]
-        for helper in self._helpers:
-            helper.lives = _LIVES
-        while len(self._helpers) < wanted:
-            self._helpers.append(self._start(len(self._helpers) + 1))
+        busy: dict[int, _Helper] = {}
+        try:
+            for number in range(wanted):
+                busy[number] = self._ordered(number, order)
+                busy[number].lives = _LIVES
+        except OSError as error:  # no memory, or no more processes allowed: the others do it
+            result.complain(f"no more dispatchers can be started: {error.strerror or type(error).__name__}")
+        return busy
 
     def _start(self, number: int) -> _Helper:
         ours, theirs = _SPAWN.Pipe()
@@ -156,13 +163,15 @@ class Helpers:
         return _Helper(process, ours)
 
     def _ordered(self, number: int, order: Order) -> _Helper:
-        """Give a process its order; where it is gone, start another one first."""
+        """Give the process at a place its order; where there is none that lives, start one first."""
+        if number == len(self._helpers):
+            self._helpers.append(self._start(number + 1))
         helper = self._helpers[number]
         if not helper.process.is_alive():
             helper.pipe.close()
-            self._helpers[number] = started = self._start(number + 1)
+            started = self._start(number + 1)
             started.lives = helper.lives
-            helper = started
+            self._helpers[number] = helper = started
         _tell(helper, order)
         return helper
 
