@@ -38,6 +38,8 @@ EXPECTED = {
     ("preview",),
     ("explain",),
     ("simulate",),
+    ("plan",),
+    ("apply",),
     ("run",),
     ("daemon",),
     ("status",),

@@ -116,13 +116,13 @@ def test_a_template_that_is_broken_to_begin_with_is_told_and_the_rest_runs(
     assert sorted(rows(engine, "campaign", "state")) == [("other", "skipped"), ("wake", "sent")]
 
 
-def test_old_copies_of_templates_are_removed(tmp_path: Path) -> None:
+def test_old_copies_of_the_files_are_removed(tmp_path: Path) -> None:
     root = write_shop(tmp_path / "shop", campaigns={"wake": WAKE})
     for number in range(20):
         (root / "templates/hello.email.html").write_text(_letter(f"First {number}"))
         project = running_files(root)()
         assert (project.templates / "hello.email.html").read_text() == _letter(f"First {number}")
-    copies = root / "var" / "templates"
+    copies = root / "var" / "files"
     assert len(list(copies.iterdir())) < 10
     again = running_files(root)()
     assert again.templates == project.templates  # the same content needs no second copy

@@ -17,6 +17,7 @@ _MODULES = (
     "fields",
     "preview",  # preview, explain
     "simulate",
+    "plan",  # plan, apply
     "daemon",  # run, daemon, status, doctor, retry
     "pausing",  # pause, resume
     "adopt",

@@ -69,7 +69,7 @@ def adopt(
         _tell_standing(found, zone, send_due=send_due)
         if not yes:
             _confirm()
-        done = adoption.adopt(opened.engine, opened.project, now, by=_who(), send_due=send_due)
+        done = adoption.adopt(opened.engine, opened.project, now, by=who(), send_due=send_due)
     _tell_done(done)
 
 
@@ -119,7 +119,7 @@ def _messages(count: int) -> str:
     return f"{count} message{' is' if count == 1 else 's are'}"
 
 
-def _who() -> str:
+def who() -> str:
     import getpass
     import socket
 

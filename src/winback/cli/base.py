@@ -72,6 +72,28 @@ def open_shop(folder: Path | None) -> Shop:
     return Shop(project, open_database(project))
 
 
+def open_running(folder: Path | None) -> Shop:
+    """Return the shop as it runs: by its files, or by the version applied last where changes wait for `winback apply`."""
+    from winback.project import find_root
+    from winback.versions import hold, running
+
+    root = find_root(Path.cwd()) if folder is None else folder
+    project = readable_settings(root)
+    engine = open_database(project)
+    return Shop(load_shop(folder) if hold(engine) is None else running(engine, project), engine)
+
+
+def readable_settings(root: Path) -> Project:
+    """Return what of the shop's files can be used; raise ProjectError where config.toml does not say which database is ours."""
+    from winback.errors import ProjectError
+    from winback.project import inspect_project
+
+    project, problems = inspect_project(root)
+    if any(problem.file == Path("config.toml") for problem in problems):
+        raise ProjectError(problems)
+    return project
+
+
 #: Databases that the present command opened.
 _open: list[Engine] = []
 

@@ -360,6 +360,7 @@ def _message_columns(zone: ZoneInfo) -> list[Column]:
         Column("channel", "channel"),
         Column("state", "state", format=_state),
         Column("reason", "why", format=_why),
+        Column("version_id", "version", right=True),
         Column("subject", "subject"),
     ]
 

@@ -16,7 +16,19 @@ from urllib.parse import urlsplit
 
 import typer
 
-from winback.cli.base import Column, Output, OutputOption, ShopOption, moment, open_database, open_shop, say, show, show_json
+from winback.cli.base import (
+    Column,
+    Output,
+    OutputOption,
+    ShopOption,
+    moment,
+    open_database,
+    open_running,
+    readable_settings,
+    say,
+    show,
+    show_json,
+)
 from winback.cli.doctor import doctor
 from winback.cli.status import retry, status
 from winback.errors import InputError
@@ -62,7 +74,7 @@ def run(
     from winback.dispatch import Helpers
     from winback.scheduler import run_pass
 
-    opened = open_shop(shop)
+    opened = open_running(shop)
     at = moment(now, opened.project)
     told = _Signals()
     worker = worker_name()
@@ -121,9 +133,9 @@ def daemon(
 
     between = _every(every)
     root = find_root(Path.cwd()) if shop is None else shop
-    files = running_files(root, host=host, port=port)
+    engine = open_database(readable_settings(root))
+    files = running_files(root, engine, host=host, port=port)
     project = files()
-    engine = open_database(project)
     _say_what_holds_it_back(engine, project)
     pages = _open_pages(project, files) if web else None
     log.to(sys.stderr)

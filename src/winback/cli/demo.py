@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -147,6 +147,7 @@ def _run(engine: Engine, project: Project, story: Story, now: datetime) -> None:
             for kind in Kind:
                 people.tell(kind, story.rows(kind, last, at))
             outcome = run_pass(engine, project, at, _WORKER)
+            project = replace(project, version=outcome.version)
             for problem in outcome.errors:
                 raise InputError(f"the pass at {at:%Y-%m-%d %H:%M} failed: {problem}", "winback doctor says more")
             last = at

@@ -34,7 +34,7 @@ def check_templates(project: Project) -> list[Problem]:
 
 def check_signing(project: Project) -> list[Problem]:
     """Return what is wrong with the keys that sign letters. A key that is not here is no problem: it may be where letters go."""
-    file = read_toml(project.root, project.root / CONFIG)
+    file = read_toml(project.folder, project.folder / CONFIG)
     if not project.settings.dkim or isinstance(file, Problem):
         return []
     from winback.compose.dkim_keys import is_available, load_key  # the library for keys takes a while to load

@@ -72,7 +72,7 @@ def take(
     if choice is not None and not choice.ids:
         return Taken(until=choice.until)
     only = choice.ids if choice is not None else None
-    claims = ledger.claim(connection, worker=worker, now=now, limit=limit, channels=channels, only=only)
+    claims = ledger.claim(connection, worker=worker, now=now, limit=limit, channels=channels, only=only, version=project.version)
     verdicts = _verdicts(connection, project, claims, now, result)
     moves = [_move(message_id, verdict, now) for message_id, verdict in verdicts.items()]
     ledger.apply(connection, moves, now=now, worker=worker, claimed_by=worker)

@@ -39,12 +39,13 @@ def claim(
     limit: int,
     channels: Collection[str],
     only: Sequence[str] | None = None,
+    version: int | None = None,
 ) -> list[Claimed]:
     """Move up to `limit` due messages of these channels to sending, in the order in which they are due, and return them.
 
     Where `only` names messages, they are the first of these, as far as they are due. Commit before the first byte leaves. Two
     dispatchers never get the same one: on PostgreSQL they pass over each other's rows, on SQLite writing transactions come one
-    after the other.
+    after the other. They are made from the files of the applied `version`, where that is known.
     """
     ready = select(messages.c.id).where(
         messages.c.state == MessageState.PLANNED,
@@ -57,10 +58,11 @@ def claim(
         ready = ready.where(messages.c.id.in_(only[:limit]))
     # A common table expression runs once; PostgreSQL may run a subquery again for each row, past the limit.
     due = ready.with_for_update(skip_locked=True).cte("due")
+    made_from = {} if version is None else {"version_id": version}
     claimed = connection.execute(
         update(messages)
         .where(messages.c.id.in_(select(due.c.id)), messages.c.state == MessageState.PLANNED)
-        .values(state=MessageState.SENDING, claimed_by=worker, claimed_at=now)
+        .values(state=MessageState.SENDING, claimed_by=worker, claimed_at=now, **made_from)
         .returning(*_COLUMNS)
     ).all()
     columns = ("message_id", "from_state", "to_state", "worker", "at")

@@ -26,7 +26,7 @@ from winback.policy import (
     zone_of,
 )
 from winback.project import Campaign, Project, Step
-from winback.store import EnrollmentState, MessageState, UtcDateTime, customers, enrollments, plus_seconds
+from winback.store import EnrollmentState, Id, MessageState, UtcDateTime, customers, enrollments, plus_seconds
 from winback.store.given import given
 
 #: A message is written at most this long before it is due.
@@ -66,7 +66,7 @@ def plan_step(connection: Connection, project: Project, campaign: Campaign, step
             result.deferred = _put_off(connection, project, campaign, step)
         result.exited = _exit(connection)
         _name_messages(connection, campaign, step)
-        ledger.insert_selected(connection, _messages(campaign, step, now), now=now, worker=worker)
+        ledger.insert_selected(connection, _messages(project, campaign, step, now), now=now, worker=worker)
         _count_into(connection, result)
         _advance(connection, project, campaign, step)
     return result
@@ -167,7 +167,7 @@ def _name_messages(connection: Connection, campaign: Campaign, step: Step) -> No
         connection.execute(insert(names).from_select(list(names.c), select(given(connection, _NAME, ids))))
 
 
-def _messages(campaign: Campaign, step: Step, now: datetime) -> Select[Any]:
+def _messages(project: Project, campaign: Campaign, step: Step, now: datetime) -> Select[Any]:
     """Select the messages of everybody in `ripe`: those whom a rule stopped are skipped."""
     state = case(
         (ripe.c.failure.is_not(None), literal(MessageState.SKIPPED.value, String())),
@@ -191,6 +191,7 @@ def _messages(campaign: Campaign, step: Step, now: datetime) -> Select[Any]:
         "next_attempt_at": ripe.c.due_at,
         "valid_until": plus_seconds(ripe.c.due_at, literal(campaign.schedule.late.total_seconds())),
         "definition_hash": literal(campaign.definition_hash, String()),
+        "version_id": literal(project.version, Id()),
     }
     return (
         select(*(column.label(name) for name, column in columns.items()))

@@ -71,4 +71,5 @@ def _fallback(project: Project, row: Row[Any], now: datetime) -> dict[str, Any] 
         "next_attempt_at": now,
         "valid_until": now + campaign.schedule.late,
         "definition_hash": campaign.definition_hash,
+        "version_id": project.version,
     }

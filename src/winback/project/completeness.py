@@ -21,7 +21,7 @@ from winback.store import Channel
 
 def check_gateways(project: Project) -> list[Problem]:
     """Return what is wrong with the options of each gateway, and channels delivered by a gateway that does not carry them."""
-    file = read_toml(project.root, project.root / CONFIG)
+    file = read_toml(project.folder, project.folder / CONFIG)
     if isinstance(file, Problem) or not isinstance(file.tables.get("gateways", {}), dict):
         return []
     problems: list[Problem] = []

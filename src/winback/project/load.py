@@ -47,24 +47,26 @@ def find_root(start: Path) -> Path:
     )
 
 
-def load_project(root: Path, *, environ: Mapping[str, str] | None = None) -> Project:
+def load_project(root: Path, *, copy: Path | None = None, environ: Mapping[str, str] | None = None) -> Project:
     """Return the shop's files as one checked value. Touches no database and imports no template engine.
 
     Raise ProjectError with every problem of every file, InputError when `root` is no shop. `environ` is looked up instead of the
-    process's environment.
+    process's environment. The files are read from `copy` where there is one; what they name is still in `root`.
     """
-    project, problems = inspect_project(root, environ=environ)
+    project, problems = inspect_project(root, copy=copy, environ=environ)
     if problems:
         raise ProjectError(problems)
     return project
 
 
-def inspect_project(root: Path, *, environ: Mapping[str, str] | None = None) -> tuple[Project, list[Problem]]:
+def inspect_project(
+    root: Path, *, copy: Path | None = None, environ: Mapping[str, str] | None = None
+) -> tuple[Project, list[Problem]]:
     """Return what of the shop's files could be used, and every problem with the rest. Raise InputError when `root` is no shop."""
     root = root.resolve()
-    if not (root / CONFIG).is_file():
+    if not ((copy or root) / CONFIG).is_file():
         raise InputError(f"{root} is not a shop: it has no {CONFIG}", "make a shop: winback init DIR")
-    reader = _Reader(root, os.environ if environ is None else environ)
+    reader = _Reader(root, copy or root, os.environ if environ is None else environ)
     loaded = reader.read()
     secret, trial = reader.secret(), reader.trial()
     reader.problems += _not_yet_told(check_references(loaded), reader.problems)
@@ -77,6 +79,7 @@ def inspect_project(root: Path, *, environ: Mapping[str, str] | None = None) -> 
         segments=loaded.segments,
         own_secret=secret,
         trial=trial,
+        copy=copy,
     )
     return project, sorted(set(reader.problems))
 
@@ -96,19 +99,20 @@ def _is_within(key: str, outer: str) -> bool:
 class _Reader:
     """Reads the files of one shop and collects what is wrong with each alone."""
 
-    def __init__(self, root: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, root: Path, folder: Path, environ: Mapping[str, str]) -> None:
         self.root = root
+        self.folder = folder
         self.environ = environ
         self.problems: list[Problem] = []
 
     def read(self) -> Loaded:
         """Return everything that could be read."""
-        loaded = Loaded(self.root)
-        config = self._toml(self.root / CONFIG)
+        loaded = Loaded(self.folder)
+        config = self._toml(self.folder / CONFIG)
         if config is not None:
             loaded.files[CONFIG] = config
             loaded.settings = self._settings(config)
-        folder = self.root / CAMPAIGNS
+        folder = self.folder / CAMPAIGNS
         loaded.scores = self._named(folder / SCORES, _score_adapter, loaded)
         loaded.segments = self._named(folder / AUDIENCES, _segment_adapter, loaded)
         for path in sorted(folder.glob("*.toml")):
@@ -170,7 +174,7 @@ class _Reader:
             return
         fields = {key: getattr(checked, key) for key in CampaignFile.model_fields}
         loaded.campaigns[name] = Campaign.model_construct(
-            **fields, name=name, path=path, definition_hash=_definition_hash(file.tables)
+            **fields, name=name, path=self.root / file.path, definition_hash=_definition_hash(file.tables)
         )
 
     def _named(self, path: Path, adapter: Any, loaded: Loaded) -> dict[str, Any]:
@@ -201,7 +205,7 @@ class _Reader:
         return found
 
     def _toml(self, path: Path) -> TomlFile | None:
-        file = read_toml(self.root, path)
+        file = read_toml(self.folder, path)
         if isinstance(file, Problem):
             self.problems.append(file)
             return None

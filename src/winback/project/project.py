@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from winback.errors import InputError
 from winback.project.campaign import Campaign
 from winback.project.settings import Settings
+from winback.project.snapshot import Snapshot
 from winback.project.staging import Staging, combine
 from winback.secrets import Secret
 
@@ -44,7 +45,9 @@ class Project:
     own_secret: Secret | None = None  # from the environment; else the file var/secret.key
     trial: Staging | None = None  # from the environment, besides what config.toml says
     unclear: str = ""  # why nobody knows to whom messages may go at present: then they go to nobody
-    kept_templates: Path | None = None  # a copy to render from, where the templates may change meanwhile
+    copy: Path | None = None  # of the files, in a folder where nobody edits them
+    snapshot: Snapshot | None = None  # what the copy was made of
+    version: int | None = None  # the applied version that these files are, once that is known
 
     @property
     def staging(self) -> Staging | None:
@@ -52,9 +55,14 @@ class Project:
         return combine(self.settings.deliver.staging, self.trial)
 
     @property
+    def folder(self) -> Path:
+        """Return the folder that the files were read from: the shop's own, or a copy's."""
+        return self.copy or self.root
+
+    @property
     def templates(self) -> Path:
         """Return the folder of templates."""
-        return self.kept_templates or self.root / "templates"
+        return self.folder / "templates"
 
     @property
     def var(self) -> Path:

@@ -44,7 +44,7 @@ _WRITTEN_TO = ("received", "opened", "clicked")
 class Loaded:
     """What could be read of a shop. `broken` names what is there but could not be used, so that nobody calls it missing."""
 
-    root: Path
+    folder: Path  # of the files
     settings: Settings | None = None
     campaigns: dict[str, Campaign] = field(default_factory=dict)  # also what could be salvaged of broken ones
     scores: dict[str, ScoreModel] = field(default_factory=dict)
@@ -61,7 +61,7 @@ def check_references(loaded: Loaded) -> list[Problem]:
     for name, segment in loaded.segments.items():
         problems += _expression(loaded, loaded.files["audiences.toml"], (name, "where"), segment.where)
     problems += _segment_cycles(loaded)
-    templates = template_names(loaded.root / "templates")
+    templates = template_names(loaded.folder / "templates")
     for campaign in loaded.campaigns.values():
         problems += _Check(loaded, campaign, templates).problems()
     return problems

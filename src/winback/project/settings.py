@@ -358,6 +358,11 @@ def _with_outbox(given: Any) -> Any:
 class Settings(FileModel):
     """Everything that config.toml says."""
 
+    auto_apply: bool = Field(
+        True,
+        description="Whether changed files are taken up by themselves; false: only by `winback apply`.",
+        examples=[False],
+    )
     shop: ShopSettings = Field(default_factory=ShopSettings, description="Who writes.")
     database: DatabaseSettings = Field(default_factory=DatabaseSettings, description="Where everything is kept.")
     web: WebSettings = Field(default_factory=WebSettings, description="Pages, links and the JSON API.")

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 from winback.errors import Problem, ProjectError
 from winback.project.load import CONFIG, inspect_project, load_project
 from winback.project.project import Project
+from winback.project.snapshot import COPIES, Snapshot, touch
 
 #: How often the files are looked at, in seconds; a page asks for the project several times.
 _LOOK_EVERY = 1.0
@@ -22,13 +20,33 @@ _LOOK_EVERY = 1.0
 #: What a change of makes the shop another one.
 _WATCHED = ("config.toml", "campaigns", "templates")
 
-#: Copies of the templates that stay: processes that look at different times may use different ones.
-_COPIES = 8
-
-_Fingerprint = tuple[tuple[str, int, int], ...]
-
 #: Says what else is wrong with files that could be read: templates that cannot be rendered, for example.
 Check = Callable[[Project], Sequence[Problem]]
+
+
+class Source(Protocol):
+    """Where a running shop's files come from."""
+
+    def mark(self) -> Hashable:
+        """Return what changes with the files; it is asked often."""
+
+    def take(self) -> Snapshot:
+        """Return the files as they are now. Raise ProjectError where they cannot be read."""
+
+
+class Folder:
+    """The shop's own folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def mark(self) -> Hashable:
+        """Return name, time and size of every file."""
+        return tuple(sorted(_stats(self._root)))
+
+    def take(self) -> Snapshot:
+        """Return the files as they are now."""
+        return Snapshot.of(self._root)
 
 
 class ShopFiles:
@@ -37,25 +55,26 @@ class ShopFiles:
     Call it for the project. `problems` lists what is wrong with the newest files, empty when they are in use. Files that have
     problems from the beginning raise ProjectError where they cannot be read, and are used where only a check finds something.
 
-    `checks` are asked besides what reading the files finds. With `keep_templates` the project renders from a copy of the last
-    good templates, below var/: a letter that somebody is still working on never goes out half-finished. `adjust` changes what
-    the files say, as options of a command do.
+    They come from the shop's folder unless there is another `source`, and are read from a copy below var/: a letter that somebody
+    is still working on never goes out half-finished. `checks` are asked besides what reading the files finds. `adjust` changes
+    what the files say, as options of a command do.
     """
 
     def __init__(
         self,
         root: Path,
         *,
+        source: Source | None = None,
         checks: Sequence[Check] = (),
-        keep_templates: bool = False,
         adjust: Callable[[Project], Project] | None = None,
     ) -> None:
         self._root = root.resolve()
+        self._source = source or Folder(self._root)
         self._checks = checks
         self._adjust = adjust
-        self._keep_templates = keep_templates
         self._lock = threading.Lock()
-        self._seen = _fingerprint(self._root)
+        self._seen = self._source.mark()
+        self._copy: Path | None = None
         self._project = self._read()
         self.problems: tuple[Problem, ...] = tuple(self._checked(self._project))
         self._looked = time.monotonic()
@@ -67,7 +86,7 @@ class ShopFiles:
             return self._project
 
     def _look(self) -> None:
-        found = _fingerprint(self._root)
+        found = self._source.mark()
         if found != self._seen:
             try:
                 project = self._read()
@@ -76,16 +95,20 @@ class ShopFiles:
                 self.problems = error.problems
                 project, _ = inspect_project(self._root)
             if self.problems:
+                self._copy = self._project.copy
                 project = replace(self._project, unclear=_unclear(self._project, project, self.problems))
             self._project = project
             self._seen = found
         self._looked = time.monotonic()
 
     def _read(self) -> Project:
-        project = load_project(self._root)
-        if self._adjust is not None:
-            project = self._adjust(project)
-        return replace(project, kept_templates=_keep(project)) if self._keep_templates else project
+        if self._copy is not None:
+            touch(self._copy)  # in use, however many others that have problems come after it
+        snapshot = self._source.take()
+        copy = snapshot.lay_out(self._root / COPIES) if CONFIG in snapshot.files else None
+        project = replace(load_project(self._root, copy=copy), snapshot=snapshot, version=snapshot.version)
+        self._copy = copy
+        return project if self._adjust is None else self._adjust(project)
 
     def _checked(self, project: Project) -> list[Problem]:
         return sorted({_shown(problem, project) for check in self._checks for problem in check(project)})
@@ -106,56 +129,9 @@ def _unclear(used: Project, newest: Project, problems: Sequence[Problem]) -> str
 def _shown(problem: Problem, project: Project) -> Problem:
     """Return a problem with its file as people know it: in the shop's own folder, not in the copy."""
     file = problem.file
-    if file.is_relative_to(project.templates):
-        file = Path("templates") / file.relative_to(project.templates)
+    if file.is_relative_to(project.folder):
+        file = file.relative_to(project.folder)
     return replace(problem, file=file.relative_to(project.root) if file.is_relative_to(project.root) else file)
-
-
-def _keep(project: Project) -> Path:
-    """Return a folder that holds the templates as they are now; it is named after what is in it, so it never changes."""
-    files = {path.relative_to(project.templates): path.read_bytes() for path in _files(project.templates)}
-    digest = hashlib.sha256()
-    for name, content in sorted(files.items()):
-        digest.update(f"{name}\0{len(content)}\0".encode())
-        digest.update(content)
-    copies = project.var / "templates"
-    copy = copies / digest.hexdigest()[:16]
-    if not copy.is_dir():
-        copies.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=copies, prefix=".part-", ignore_cleanup_errors=True) as part:
-            whole = Path(part) / "whole"
-            whole.mkdir()
-            for name, content in files.items():
-                (whole / name).parent.mkdir(parents=True, exist_ok=True)
-                (whole / name).write_bytes(content)
-            try:
-                whole.rename(copy)
-            except OSError:
-                if not copy.is_dir():  # else another process was quicker, with the same content
-                    raise
-    os.utime(copy)
-    _forget_old(copies)
-    return copy
-
-
-def _forget_old(copies: Path) -> None:
-    def used_at(folder: Path) -> int:
-        try:
-            return folder.stat().st_mtime_ns
-        except FileNotFoundError:
-            return 0
-
-    newest_first = sorted((folder for folder in copies.iterdir() if not folder.name.startswith(".")), key=used_at, reverse=True)
-    for folder in newest_first[_COPIES:]:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file())
-
-
-def _fingerprint(root: Path) -> _Fingerprint:
-    return tuple(sorted(_stats(root)))
 
 
 def _stats(root: Path) -> Iterator[tuple[str, int, int]]:

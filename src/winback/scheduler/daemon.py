@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,7 @@ class Daemon:
         self._engine = engine
         self._files = files
         self._project: Project | None = None
+        self._version: int | None = None  # that the files turned out to be
         self._problems: tuple[Problem, ...] = ()
         self._worker = worker
         self._every = every
@@ -121,7 +123,7 @@ class Daemon:
         thorough = self._must_be_thorough(now, project, newest)
         outcome = run_pass(
             self._engine,
-            project,
+            replace(project, version=project.version or self._version),
             now,
             self._worker,
             clock=self._now,
@@ -131,6 +133,7 @@ class Daemon:
             helpers=self._helpers,
             thorough=thorough,
         )
+        self._version = outcome.version
         if not leading or outcome.plan is None:
             self._thorough = None  # what others have asked meanwhile is not known here
         elif thorough:
@@ -172,7 +175,7 @@ class Daemon:
         project = self._files()
         if project is not self._project:
             log.say("files.loaded", worker=self._worker, campaigns=len(project.campaigns))
-            self._project = project
+            self._project, self._version = project, None
         if self._files.problems != self._problems:
             self._problems = self._files.problems
             for problem in self._problems:

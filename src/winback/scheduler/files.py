@@ -5,16 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from sqlalchemy import Engine
+
 from winback.errors import Problem
 from winback.project import Project
 from winback.project.completeness import check_gateways, renderable
 from winback.project.watch import ShopFiles
+from winback.versions import Applied
 
 
-def running_files(root: Path, *, host: str | None = None, port: int | None = None) -> ShopFiles:
+def running_files(root: Path, engine: Engine | None = None, *, host: str | None = None, port: int | None = None) -> ShopFiles:
     """Return the shop's files for the daemon: changes are taken over when nothing is wrong with them, templates included.
 
-    `host` and `port` go before what the files say. Raise ProjectError when they cannot be read to begin with.
+    With the database, `engine`, the applied version is what runs where changes wait for `winback apply`. `host` and `port` go
+    before what the files say. Raise ProjectError when they cannot be read to begin with.
     """
     given = {key: value for key, value in (("host", host), ("port", port)) if value is not None}
 
@@ -22,7 +26,8 @@ def running_files(root: Path, *, host: str | None = None, port: int | None = Non
         web = project.settings.web.model_copy(update=given)
         return replace(project, settings=project.settings.model_copy(update={"web": web}))
 
-    return ShopFiles(root, checks=(check_beyond_files,), keep_templates=True, adjust=adjust if given else None)
+    source = None if engine is None else Applied(engine, root.resolve())
+    return ShopFiles(root, source=source, checks=(check_beyond_files,), adjust=adjust if given else None)
 
 
 def check_beyond_files(project: Project) -> list[Problem]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from winback.errors import WinbackError
 from winback.project import Project
 from winback.store import passes, writing
 from winback.store.refusals import refused
+from winback.versions import take_up
 
 if TYPE_CHECKING:
     from winback.dispatch import DispatchResult, Helpers, Recovered
@@ -48,6 +49,7 @@ class PassOutcome:
     conversions: int = 0  # written, mended or taken back
     errors: list[str] = field(default_factory=list)
     interrupted: bool = False  # told to stop before everything was done
+    version: int | None = None  # of the files it went by
     refused: Refusal | None = None  # this folder may not send from the database: nothing was done at all
 
     @property
@@ -110,12 +112,15 @@ def run_pass(
     number = _begin(engine, outcome)
     if number is None:
         return outcome
-    for name, part in _PARTS if planning else _SENDING_PARTS:
+    with _caught(outcome, "files"):
+        outcome.version = take_up(engine, project, now, worker)
+    project = replace(project, version=outcome.version, snapshot=None)  # what was in the files is not asked for again
+    work = _Work(engine, project, now, worker, ticking, stopping, wait, helpers, None if clock else now, thorough)
+    for name, part in _parts(planning) if outcome.version is not None else ():
         if stopping():
             outcome.interrupted = True
             break
         with _caught(outcome, name):
-            work = _Work(engine, project, now, worker, ticking, stopping, wait, helpers, None if clock else now, thorough)
             part(work, outcome)
     _end(engine, outcome, number, ticking())
     return outcome
@@ -220,6 +225,10 @@ _PARTS: tuple[_Part, ...] = (
 
 #: What any number of processes may do at once.
 _SENDING_PARTS = tuple(part for part in _PARTS if part[0] in ("recovering", "sending"))
+
+
+def _parts(planning: bool) -> tuple[_Part, ...]:
+    return _PARTS if planning else _SENDING_PARTS
 
 
 @contextmanager

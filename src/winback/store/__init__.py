@@ -46,6 +46,7 @@ from winback.store.people import (
     SuppressionReason,
 )
 from winback.store.types import AnyRow, Id, Json, UtcDateTime, plus_seconds, seconds_between
+from winback.store.version_tables import AppliedFile, AppliedVersion, FileContent
 
 
 def table(model: type[SQLModel]) -> Table:
@@ -82,10 +83,15 @@ import_runs = table(ImportRun)
 installation = table(Installation)
 places = table(Place)
 leases = table(Lease)
+applied_versions = table(AppliedVersion)
+applied_files = table(AppliedFile)
+file_contents = table(FileContent)
 
 __all__ = [
     "VOID_STATUSES",
     "AnyRow",
+    "AppliedFile",
+    "AppliedVersion",
     "BounceReason",
     "CampaignState",
     "Channel",
@@ -96,6 +102,7 @@ __all__ = [
     "Enrollment",
     "EnrollmentState",
     "Event",
+    "FileContent",
     "GatewayState",
     "GatewayUse",
     "GatewayWarmup",
@@ -125,6 +132,8 @@ __all__ = [
     "Suppression",
     "SuppressionReason",
     "UtcDateTime",
+    "applied_files",
+    "applied_versions",
     "campaign_states",
     "consents",
     "conversions",
@@ -133,6 +142,7 @@ __all__ = [
     "enrollments",
     "events",
     "exclusive",
+    "file_contents",
     "gateway_states",
     "gateway_uses",
     "gateway_warmups",

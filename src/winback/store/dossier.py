@@ -41,7 +41,7 @@ _PROFILE = ("email", "phone", "first_name", "last_name", "locale", "country", "c
 #: What a message's row tells the person; the rest is how winback works.
 _MESSAGE = (
     *("id", "campaign", "step", "channel", "purpose", "variant", "state", "reason", "subject"),
-    *("due_at", "sent_at", "delivered_at", "gateway", "provider_id", "segments"),
+    *("due_at", "sent_at", "delivered_at", "gateway", "provider_id", "segments", "version_id"),
 )
 
 

@@ -174,6 +174,7 @@ class Message(SQLModel, table=True):
     sent_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     delivered_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     definition_hash: str = Field(max_length=64)  # of the campaign file it was planned by
+    version_id: int | None = Field(default=None, sa_type=Id)  # of the files it was planned by, then of those it was made from
 
 
 class MessageHistory(SQLModel, table=True):

@@ -15,12 +15,13 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
 from winback import __version__, clock
-from winback.project import find_root
+from winback.project import find_root, load_project
 from winback.store.engine import open_engine
 from winback.store.migrate import migrate
 from winback.track.api import api_router
 from winback.track.app import tracking_router
 from winback.track.state import TrackState
+from winback.versions import Applied
 from winback.web import metrics
 from winback.web.auth import Guesses
 from winback.web.pages import campaigns, customers, outbox, overview, previews, reports, session
@@ -41,11 +42,11 @@ def create_app(root: Path | None = None, *, now: Callable[[], datetime] = clock.
     would be open to the network without a password.
     """
     folder = root or Path(os.environ.get("WINBACK_ROOT") or find_root(Path.cwd()))
-    files = files or ShopFiles(folder)
-    project = files()
+    project = files() if files else load_project(folder)
     require_safe_binding(project.settings)
     engine = open_engine(project.settings.database.url, root=project.root)
     migrate(engine)
+    files = files or ShopFiles(folder, source=Applied(engine, project.root))
     track = TrackState(engine=engine, project_provider=files, now=now)
 
     @asynccontextmanager

@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy import Connection, Row
 
 from winback.store import reading
+from winback.versions import find
 from winback.web.mail import Letter, to_look_at
 from winback.web.queries import outbox as read
 from winback.web.render import page
@@ -38,6 +39,7 @@ def message(request: Request, message_id: str, campaign: str = "", view: str = "
     shop: Shop = request.app.state.shop
     with reading(shop.engine) as connection:
         row = _row(request, connection, message_id)
+        version = find(connection, row.version_id)
         listed = _listed(request, connection, campaign, number)
     content = read.content(request.state.project, row)
     letter = content if isinstance(content, Letter) else None
@@ -47,6 +49,7 @@ def message(request: Request, message_id: str, campaign: str = "", view: str = "
         "outbox.html",
         section="outbox",
         open=row,
+        version=version,
         letter=letter,
         text=content if letter is None else None,
         views={name: _VIEWS[name] for name in views},

@@ -89,6 +89,7 @@ def _sent(project: Project) -> Select[Any]:
             messages.c.subject,
             messages.c.segments,
             messages.c.sent_at,
+            messages.c.version_id,
             customers.c.external_id,
             customers.c.first_name,
             customers.c.last_name,
