@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import Boolean, Column, Connection, Engine, MetaData, Select, Table, case, func, insert, select
 
 from winback.plan import progress
-from winback.plan.candidates import candidates, gather, own_tables
+from winback.plan.candidates import gather
+from winback.plan.tables import candidates, own_tables
 from winback.policy import step_of
 from winback.project import Campaign, Project
 from winback.store import EnrollmentState, Id, MessageState, customers, enrollments, exclusive, messages

@@ -191,7 +191,7 @@ def _messages(project: Project, campaign: Campaign, step: Step, now: datetime) -
         "next_attempt_at": ripe.c.due_at,
         "valid_until": plus_seconds(ripe.c.due_at, literal(campaign.schedule.late.total_seconds())),
         "definition_hash": literal(campaign.definition_hash, String()),
-        "version_id": literal(project.version, Id()),
+        "version_id": literal(project.version, Id),
     }
     return (
         select(*(column.label(name) for name, column in columns.items()))
