@@ -40,6 +40,7 @@ EXPECTED = {
     ("simulate",),
     ("plan",),
     ("apply",),
+    ("test",),
     ("run",),
     ("daemon",),
     ("status",),

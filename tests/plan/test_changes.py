@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy import Engine, func, insert, select, text, update
 
 from tests.plan.conftest import ShopMaker
 from tests.plan.test_planner import SLEEPING
@@ -104,20 +104,23 @@ def test_ten_thousand_are_in_a_campaign_that_changes_and_nobody_is_mailed_again(
     assert offer.samples == ("C04000", "C04001", "C04002", "C04003", "C04004")
     [audience] = found.audiences
     assert (audience.before, audience.after, audience.joining, audience.comes_in_after) == (10_000, 10_000, 0, 0)
-    text = "\n".join(as_text(None, files, found, after))
-    assert "6 000 wait for offer: they get it when it is due, as before, and later goodbye; not story" in text
-    assert "4 000 wait for last, which is gone: they leave the campaign" in text
-    assert NEVER_AGAIN in text
+    shown = "\n".join(as_text(None, files, found, after))
+    assert "6 000 wait for offer: they get it when it is due, as before, and later goodbye; not story" in shown
+    assert "4 000 wait for last, which is gone: they leave the campaign" in shown
+    assert NEVER_AGAIN in shown
     assert _states(engine) == had  # nothing was written
 
-    for days in (1, 2, 8, 9, 15, 16):
+    for days in (1, 8, 15):
         _send(engine, after, now + timedelta(days=days))
     assert _states(engine) == {("hello", "sent"): 10_000, ("offer", "sent"): 10_000, ("goodbye", "sent"): 6_000}
     with reading(engine) as connection:
-        letters = select(func.count()).group_by(messages.c.customer_id, messages.c.step).having(func.count() > 1)
+        letters = select(func.count(messages.c.id)).group_by(messages.c.customer_id, messages.c.step).having(func.count() > 1)
         assert connection.execute(letters).first() is None
         reasons = select(enrollments.c.exit_reason, func.count()).group_by(enrollments.c.exit_reason)
         assert dict(connection.execute(reasons).all()) == {"step_removed": 4_000, None: 6_000}
+    if engine.dialect.name == "postgresql":
+        with writing(engine) as connection:  # of so many rows this is faster than what other tests do
+            connection.execute(text("TRUNCATE customers CASCADE"))
 
 
 @pytest.fixture
@@ -181,11 +184,11 @@ def test_messages_of_a_template_that_changes_are_told(engine: Engine, make_shop:
 
 def test_people_of_a_segment_that_changes_are_asked_again(engine: Engine, make_shop: ShopMaker, now: datetime) -> None:
     regulars = SLEEPING.replace('inactive = "90d..365d"', 'inactive = "90d..365d"\nwhere = "in_segment(\'regulars\')"')
-    text = 'title = "Regulars"\nwhere = "orders >= {count}"\n'
+    segment = 'title = "Regulars"\nwhere = "orders >= {count}"\n'
     root = make_shop(sleeping=SLEEPING).root
     shops = []
     for count in (1, 2):
-        (root / "campaigns/audiences.toml").write_text("[regulars]\n" + text.format(count=count))
+        (root / "campaigns/audiences.toml").write_text("[regulars]\n" + segment.format(count=count))
         (root / "campaigns/sleeping.toml").write_text(regulars)
         shops.append((load_project(root, environ={}), Snapshot.of(root)))
     _crowd(engine, range(2), now)

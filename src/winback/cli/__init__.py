@@ -18,6 +18,7 @@ _MODULES = (
     "preview",  # preview, explain
     "simulate",
     "plan",  # plan, apply
+    "rehearsal",  # test
     "daemon",  # run, daemon, status, doctor, retry
     "pausing",  # pause, resume
     "adopt",

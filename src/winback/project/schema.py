@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import time, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class _FileSchema(GenerateJsonSchema):
 def _as_written(value: Any) -> Any:
     if isinstance(value, timedelta):
         return format_duration(value)
-    if isinstance(value, Cap | QuietHours):
+    if isinstance(value, Cap | QuietHours | Decimal):
         return str(value)
     if isinstance(value, time):
         return f"{value:%H:%M}"
@@ -50,11 +51,13 @@ def file_schemas() -> dict[str, dict[str, Any]]:
     """Return the schema of each kind of file, by the name of the schema's file."""
     from winback.audience import ScoreModel, Segment
     from winback.project.campaign import CampaignFile
+    from winback.project.casefile import CaseFile
     from winback.project.settings import Settings
 
     return {
         "settings.schema.json": _titled(schema_of(TypeAdapter(Settings)), "winback: config.toml"),
         "campaign.schema.json": _titled(schema_of(TypeAdapter(CampaignFile)), "winback: a campaign"),
+        "tests.schema.json": _titled(schema_of(TypeAdapter(CaseFile)), "winback: campaigns/tests"),
         "scores.schema.json": _named_tables(schema_of(TypeAdapter(ScoreModel)), "winback: campaigns/scores.toml"),
         "audiences.schema.json": _named_tables(schema_of(TypeAdapter(Segment)), "winback: campaigns/audiences.toml"),
     }
