@@ -167,14 +167,15 @@ class World:
     def dispatch(self, at: datetime) -> None:
         """Ask the rules again for what is due, and let go what may go."""
         result = DispatchResult()
-        claimed = False
-        while (
-            taken := take(self.connection, self.project, SIMULATION, _CHANNELS, now=at, worker=SIMULATION, result=result)
-        ).count:
-            claimed = True
-            self._send(taken.claims, at)
+        more = True
+        while more:
+            taken = take(self.connection, self.project, SIMULATION, _CHANNELS, now=at, worker=SIMULATION, result=result)
+            if taken.claims:
+                self._send(taken.claims, at)
+            # One that did not go may go by the other channel at once.
+            more = taken.count == self.project.settings.dispatch.batch or len(taken.claims) < taken.count
         self._complain(result.errors)
-        if claimed:
+        if result.taken:
             self.competition.after_dispatch()
 
     def _send(self, claims: list[Claimed], at: datetime) -> None:
