@@ -131,6 +131,10 @@ def _update(connection: Connection, model: ScoreModel, context: AudienceContext)
         newest = replace(newest, everybody_at=seen.everybody_at)
         if fades and (seen.at or _EPOCH).date() != context.now.date():
             _fade(connection, model, context.now)
+    # Most passes choose nobody, and to write down all that is computed takes longer than to look.
+    if connection.scalar(select(_chosen.c.customer_id).limit(1)) is None:
+        newest.write(connection, model)
+        return
     connection.execute(_ranked_into_moments(model, context))
     # Under a new definition nobody reaches a level in the past: editing a file starts no messages.
     _write_crossings(connection, model, since=seen.at if changed else None)

@@ -17,11 +17,19 @@ from winback.store import UtcDateTime, customers, enrollments
 ALREADY = "already"
 
 
-def gather(connection: Connection, project: Project, campaign: Campaign, now: datetime, since: datetime) -> None:
-    """Fill `candidates` with everybody in the campaign's audience, and say of each which rule turns them away."""
+def gather(
+    connection: Connection, project: Project, campaign: Campaign, now: datetime, since: datetime, *, few: bool = False
+) -> None:
+    """Fill `candidates` with everybody in the campaign's audience, and say of each which rule turns them away.
+
+    Where there are `few`, mostly nobody, it is looked first whether there is anybody.
+    """
     connection.execute(candidates.delete())
     connection.execute(slots.delete())
     audience = select_audience(campaign.audience, audience_context(project, now, since=since)).subquery("audience")
+    # To write down all rules takes longer than to look.
+    if few and connection.execute(select(audience.c.customer_id).limit(1)).first() is None:
+        return
     key = project.key("holdout")
     late = _too_late(campaign, audience.c.ripe_at, now)
     chosen = (

@@ -18,7 +18,7 @@ from winback.errors import WinbackError
 from winback.plan import candidates, progress
 from winback.plan.candidates import ALREADY
 from winback.plan.enroll import enroll
-from winback.plan.steps import StepPlan, leave_removed_steps, plan_step
+from winback.plan.steps import StepPlan, leave_removed_steps, plan_steps
 from winback.plan.tables import own_tables
 from winback.policy import audience_context
 from winback.project import Campaign, Project
@@ -163,7 +163,7 @@ def _plan_campaign(
     if done.thorough or campaign.audience.at_once:
         _let_in(connection, project, campaign, now, done)
     done.removed = leave_removed_steps(connection, campaign)
-    done.steps = [plan_step(connection, project, campaign, step, now, worker) for step in campaign.steps]
+    done.steps = plan_steps(connection, project, campaign, now, worker)
     progress.finish(connection, campaign, now)
     if done.thorough and (done.changed or (campaign.audience.at_once and done.audience)):
         # Whom something lets in at once came in on a pass in between; that one asked but a few, and its funnel says little.
@@ -173,7 +173,7 @@ def _plan_campaign(
 
 def _let_in(connection: Connection, project: Project, campaign: Campaign, now: datetime, done: CampaignPlan) -> None:
     since = progress.looks_back_to(connection, campaign, now, thorough=done.thorough)
-    candidates.gather(connection, project, campaign, now, since)
+    candidates.gather(connection, project, campaign, now, since, few=not done.thorough)
     counts = candidates.funnel(connection)
     done.audience = sum(counts.values())
     counts.pop("", None)

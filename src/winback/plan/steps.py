@@ -57,6 +57,18 @@ class StepPlan:
     skipped: Counter[str] = field(default_factory=Counter)  # by reason
 
 
+def plan_steps(connection: Connection, project: Project, campaign: Campaign, now: datetime, worker: str) -> list[StepPlan]:
+    """Plan each step for those who wait for it and are due soon; in many passes nobody waits for any."""
+    near = (
+        enrollments.c.campaign == campaign.name,
+        enrollments.c.state == EnrollmentState.ACTIVE,
+        enrollments.c.due_at <= now + HORIZON,
+    )
+    if connection.scalar(select(enrollments.c.id).where(*near).limit(1)) is None:
+        return [StepPlan(step.name) for step in campaign.steps]
+    return [plan_step(connection, project, campaign, step, now, worker) for step in campaign.steps]
+
+
 def plan_step(connection: Connection, project: Project, campaign: Campaign, step: Step, now: datetime, worker: str) -> StepPlan:
     """Plan one step for every enrollment that waits for it and is due soon."""
     result = StepPlan(step.name)
