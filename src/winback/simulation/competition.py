@@ -144,6 +144,6 @@ class Competition:
         )
         found: dict[int, tuple[str, list[str]]] = {}
         for row in rows:
-            if self._priorities.get(row.winner, 0) <= self._priorities[row.campaign] or row.state in GONE:
+            if self._priorities.get(row.winner, 0) <= self._priorities.get(row.campaign, 0) or row.state in GONE:
                 found.setdefault(row.id, (row.campaign, []))[1].append(row.winner)
         return found

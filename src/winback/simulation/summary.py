@@ -87,6 +87,8 @@ def _totals(world: World, span: Span, volume: Sequence[DayVolume]) -> list[Campa
     for campaign, count in world.connection.execute(query):
         totals[campaign].enrolled = count
     for campaign, state, reason, count in _ends(world, span):
+        if campaign not in totals:  # switched off: what it had planned is cancelled
+            continue
         if state == MessageState.HELD_OUT:
             totals[campaign].held_out += count
         elif state == MessageState.SKIPPED:
@@ -115,8 +117,7 @@ def _ends(world: World, span: Span) -> Iterator[tuple[str, str, str, int]]:
         .group_by(*columns)
     )
     for campaign, state, reason, count in rows:
-        if campaign in world.project.campaigns:
-            yield campaign, state, reason or "", count
+        yield campaign, state, reason or "", count
 
 
 def _clock_changes(world: World, span: Span) -> Iterator[OddDay]:
