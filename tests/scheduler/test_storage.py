@@ -45,9 +45,10 @@ def _received(server: SmtpServer) -> Counter[str]:
     return Counter(message.recipient for message in server.messages)
 
 
-def _failures(daemon: Started, words: str) -> int:
-    """Count the passes that failed and said so."""
-    return sum(words in line for line in daemon.said.splitlines() if " pass.error " in line)
+def _failures(daemon: Started, *words: str) -> int:
+    """Count the times that a pass failed and said so, in one way or another."""
+    errors = [line for line in daemon.said.splitlines() if " pass.error " in line]
+    return sum(any(each in line for each in words) for line in errors)
 
 
 def _wrong(root: Path, database_url: str) -> dict[str, str]:
@@ -97,7 +98,9 @@ def test_a_full_disk_stops_sending_and_leaves_nothing_uncertain(small_disk: Path
         with started(root, url, "daemon", "--no-web", "--every", "1s", log=tmp_path / "log") as daemon:
             wait_until(lambda: len(server.messages) >= 20, daemon)
             _fill(small_disk / "ballast")
-            wait_until(lambda: _failures(daemon, "database or disk is full (make room on the disk)") >= 2, daemon)
+            # The database's log may have room in itself for a while; no other file has.
+            full = ("database or disk is full (make room on the disk)", "No space left on device")
+            wait_until(lambda: _failures(daemon, *full) >= 2, daemon)
             gone = len(server.messages)
             assert gone < count
             wrong = _wrong(root, url)
