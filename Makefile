@@ -75,4 +75,4 @@ screenshots: $(READY) ## Take pictures of the demo shop's pages into var/screens
 .PHONY: lock
 lock: ## Renew requirements/dev.lock (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate --generate-hashes \
-		pyproject.toml --extra postgres --group dev -o requirements/dev.lock
+		pyproject.toml --extra postgres --extra stats --group dev -o requirements/dev.lock

@@ -36,6 +36,9 @@ _DIALECT = {
     },
 }
 
+#: The shop's usual time between orders in days, which counts for those of whom too little is known.
+_SHOP_RHYTHM = "(SELECT CAST(value AS DOUBLE PRECISION) FROM installation WHERE key = 'rhythm.days')"
+
 #: For each campaign of the shop that is measured, who comes in: customer, occasion, moment or date, order.
 AUDIENCES = {
     "sleeping": "SELECT c.id, c.last_order_id, :now, NULL, o.id FROM customers c "
@@ -70,7 +73,7 @@ CONDITIONS = {
     "spent >= 250 and days_since_last_order between 30 and 90": "spent_minor >= 25000 AND last_order_at <= :month_ago "
     "AND last_order_at > :days_91",
     "average_order > 60 and email_marketing": "order_count > 0 AND spent_minor > 6000 * order_count AND email_marketing",
-    "overdue >= 2 and orders >= 3": "order_count >= 3 AND median_gap_days > 0 AND {days_ago} >= 2 * median_gap_days",
+    "overdue >= 2 and orders >= 3": f"order_count >= 3 AND {{days_ago}} >= 2 * COALESCE(median_gap_days, {_SHOP_RHYTHM})",
     "age >= 30 and language = 'de' and has_phone": "(birth_year < 1996 OR birth_year = 1996 AND (birth_month < 11 "
     "OR birth_month = 11 AND birth_day <= 24)) AND locale LIKE 'de-%' AND phone IS NOT NULL",
     "attributes.tier = 'gold' and attributes.points >= 500": "{gold}",
@@ -90,8 +93,10 @@ def audience(connection: Connection, name: str, now: datetime, since: datetime, 
     """Return the SQL that keeps a campaign's audience in `bench_found`, its moments bound."""
     words = _DIALECT[connection.dialect.name]
     later = "c.last_order_at <= :shortest"  # what can be told by an index, before each own rhythm is looked at
-    days = "CASE WHEN c.order_count >= 3 AND c.median_gap_days > 7 THEN 2 * c.median_gap_days WHEN c.order_count >= 3 AND "
-    days += "c.median_gap_days IS NOT NULL THEN 14.0 ELSE 90.0 END"
+    own, both = "c.median_gap_days", f"c.median_gap_days + COALESCE({_SHOP_RHYTHM}, c.median_gap_days)"
+    days = f"CASE WHEN c.order_count >= 3 AND {own} > 7 THEN 2 * {own} WHEN c.order_count >= 3 AND {own} IS NOT NULL THEN 14.0 "
+    days += f"WHEN {own} IS NULL THEN COALESCE(CASE WHEN {_SHOP_RHYTHM} > 7 THEN 2 * {_SHOP_RHYTHM} END, 90.0) "
+    days += f"WHEN {both} > 14 THEN {both} ELSE 14.0 END"
     sql = AUDIENCES[name].format(
         plus_hour=words["plus_hour"],
         rhythm=f"{later} AND {words['asleep'].format(days=days)}",

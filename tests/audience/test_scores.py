@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from tests.audience.world import NOW, ago, context
 from tests.rows import add_customer
-from winback.audience import ScoreModel, update_scores
+from winback.audience import ScoreModel, score_statement, update_scores
 from winback.store import customers, events, installation, reading, score_crossings, score_states, writing
 
 LEVELS = [{"name": "cold", "from": 0}, {"name": "warm", "from": 20}, {"name": "hot", "from": 50}]
@@ -63,6 +63,15 @@ def lead(engine: Engine) -> int:
         (
             {"rules": [{"event": "visit", "points": 4, "at_most": "2 in 30d"}]},
             [("visit", 0.3), ("visit", 0.2), ("visit", 0.1)],
+            8,
+            "cold",
+        ),
+        (
+            {
+                "rules": [{"event": "visit", "points": 4, "group": "site"}, {"event": "webinar", "points": 30, "group": "site"}],
+                "groups": {"site": "2 in 30d"},
+            },
+            [("visit", 0.3), ("visit", 0.2), ("webinar", 0.1)],  # the first two of both together
             8,
             "cold",
         ),
@@ -162,12 +171,22 @@ _steps = st.lists(
 )
 
 
-@given(steps=_steps, half_life=st.sampled_from([None, "5d", "30d"]), hysteresis=st.sampled_from([0, 8]))
+_GROUPED = [
+    {"event": "webinar", "points": 30, "group": "site"},
+    {"event": "visit", "points": 4, "group": "site", "at_most": "2 in 20d"},
+    {"event": "careers", "points": -10},
+]
+_changes = st.sampled_from(
+    [{}, {"half_life": "5d"}, {"half_life": "30d"}, {"expires": "25d"}, {"rules": _GROUPED, "groups": {"site": "2 in 30d"}}]
+)
+
+
+@given(steps=_steps, changes=_changes, hysteresis=st.sampled_from([0, 8]))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_upkeep_from_pass_to_pass_equals_computing_it_once(
-    engine: Engine, steps: list[tuple[str, int]], half_life: str | None, hysteresis: int
+    engine: Engine, steps: list[tuple[str, int]], changes: dict[str, Any], hysteresis: int
 ) -> None:
-    scores = {"lead": _model(half_life=half_life, hysteresis=hysteresis)}
+    scores = {"lead": _model(**changes, hysteresis=hysteresis)}
     with writing(engine) as connection:
         for table in (score_crossings, score_states, installation, events, customers):
             connection.execute(delete(table))
@@ -184,6 +203,8 @@ def test_upkeep_from_pass_to_pass_equals_computing_it_once(
             connection.execute(delete(table))
         update_scores(connection, scores, context(at))
         again = _reached(connection), connection.execute(select(score_states.c.value, score_states.c.level)).all()
+        explained = score_statement(connection, scores["lead"], context(at), "LEAD")
+    assert round(explained.value, 6) == round(again[1][0].value if again[1] else 0, 6)
     assert kept[0] == again[0]
     assert [(round(value, 6), level) for value, level in kept[1]] == [(round(value, 6), level) for value, level in again[1]]
 
@@ -199,6 +220,9 @@ def test_upkeep_from_pass_to_pass_equals_computing_it_once(
         ({"rules": [{"points": 3}]}, "either event or message"),
         ({"rules": [{"event": "a", "message": "opened", "points": 3}]}, "either event or message"),
         ({"rules": [{"event": "a", "points": 3, "at_most": "often"}]}, "5 in 30d"),
+        ({"rules": [{"event": "a", "points": 3, "group": "mail"}]}, "add it to groups"),
+        ({"groups": {"mail": "5 in 30d"}}, "give some of them its name"),
+        ({"cap": 1e300}, "less than or equal"),
     ],
 )
 def test_a_score_that_makes_no_sense_is_refused(changes: dict[str, Any], said: str) -> None:
@@ -213,3 +237,29 @@ def test_nothing_stays_in_the_connection(engine: Engine, lead: int) -> None:
             update_scores(connection, {"lead": _model(), "other": _model(name="other")}, context())
     with reading(engine) as connection:
         assert connection.execute(select(score_states)).all() == []
+
+
+def test_a_statement_says_what_each_thing_is_worth(engine: Engine, lead: int) -> None:
+    rules = [
+        {"event": "webinar", "points": 30},
+        {"event": "visit", "points": 4, "at_most": "1 in 30d"},
+        {"event": "careers", "points": -10},
+    ]
+    model = _model(rules=rules, half_life="10d", fit=[{"where": "has_email", "points": 5}, {"where": "has_phone", "points": 7}])
+    with writing(engine) as connection:
+        for name, days in (("webinar", 20), ("visit", 0.3), ("visit", 0.2), ("careers", 10), ("webinar", -1)):
+            _did(connection, lead, name, ago(days))
+        update_scores(connection, {"lead": model}, context())
+        found = score_statement(connection, model, context(), "LEAD")
+        assert [(entry.at, entry.what, entry.points, round(entry.worth, 1), entry.why_not) for entry in found.entries] == [
+            (ago(20), "webinar", 30, 7.5, ""),
+            (ago(10), "careers", -10, -5.0, ""),
+            (ago(0.3), "visit", 4, 3.9, ""),
+            (ago(0.2), "visit", 4, 0.0, "more than 1 in 30d"),
+            (None, "has_email", 5, 5, ""),
+        ]
+        assert (round(found.value, 6), "cold") == _state(connection)
+        assert [(reached.at, reached.level, reached.value) for reached in found.reached] == [(ago(20), "warm", 35)]
+        expired = score_statement(connection, _model(rules=rules, expires="15d"), context(), "LEAD")
+        assert expired.entries[0].why_not == "expired"
+        assert (expired.total, expired.value) == (-6, 0)  # cut off at the floor

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Engine, insert, select, update
 
 from tests.audience.world import NOW, SCORES, SEGMENTS, ago, context, fill
 from tests.rows import add_customer, add_order
-from winback.audience import Audience, select_audience, update_scores, update_segments
+from winback.audience import Audience, select_audience, update_rhythm, update_scores, update_segments
+from winback.audience.rhythm import shop_rhythm
 from winback.store import customers, events, orders, reading, writing
 
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(Audience)
@@ -233,3 +234,145 @@ def test_where_narrows_every_preset(engine: Engine) -> None:
     assert [row[0] for row in _selected(engine, _audience("sleeping", inactive="90d", where="country = 'JP'"))] == ["FUMI"]
     born = _audience("birthday", where="country = 'US'")
     assert _selected(engine, born, datetime(2026, 12, 23, 12, tzinfo=UTC)) == []
+
+
+def test_who_has_few_orders_sleeps_by_the_shops_rhythm(engine: Engine) -> None:
+    """Twenty customers order every 30 days; so 60 days without an order are too many for who ordered once."""
+    with writing(engine) as connection:
+        for number in range(20):
+            regular = add_customer(connection, f"REGULAR-{number:02}", ago(400))
+            for place in range(3):
+                add_order(connection, f"R{number}-{place}", regular, ago(10 + 30 * place))
+        for name, days in (("ONCE", [59]), ("ONCE-LATE", [61]), ("TWICE", [79, 129]), ("TWICE-LATE", [81, 131])):
+            customer = add_customer(connection, name, ago(400))
+            for day in days:
+                add_order(connection, f"{name}-{day}", customer, ago(day))
+    twice = _audience("sleeping", inactive="2x")
+    assert [row[0] for row in _selected(engine, twice)] == []  # nobody knows the shop's rhythm yet
+    with writing(engine) as connection:
+        update_rhythm(connection, NOW, "Europe/Berlin")
+        assert shop_rhythm(connection) == 30
+    assert [row[0] for row in _selected(engine, twice)] == ["ONCE-LATE", "TWICE-LATE"]  # (50 + 30) / 2 = 40 days, twice
+    with writing(engine) as connection:
+        connection.execute(update(customers).values(median_gap_days=None))
+        update_rhythm(connection, NOW + timedelta(hours=1), "Europe/Berlin")
+        assert shop_rhythm(connection) == 30  # once a day is enough
+        update_rhythm(connection, NOW + timedelta(days=1), "Europe/Berlin")
+        assert shop_rhythm(connection) is None
+
+
+def test_the_next_order_is_expected_by_rhythm(engine: Engine) -> None:
+    with writing(engine) as connection:
+        for name, gap in (("MONTHLY", 30), ("YEARLY", 365)):
+            customer = add_customer(connection, name, ago(900))
+            for place in range(3):
+                add_order(connection, f"{name}-{place}", customer, ago(27.5 + gap * (2 - place)))
+    assert _selected(engine, _audience("replenish"), since=ago(3)) == []  # in two days and a half
+    three_before = _audience("replenish", offset="-3d")
+    assert _selected(engine, three_before, since=ago(3)) == [("MONTHLY", "MONTHLY-2", ago(0.5), None)]
+    assert _selected(engine, three_before, since=ago(0.4)) == []
+    assert three_before.about_an_order
+
+
+def test_a_milestone_is_the_order_with_which_it_is_reached(engine: Engine) -> None:
+    with writing(engine) as connection:
+        customer = add_customer(connection, "C", ago(900))
+        for number, days in enumerate((50, 40, 30, 20, 10), 1):
+            add_order(connection, f"O{number}", customer, ago(days), total_minor=1999)
+        add_order(connection, "VOID", customer, ago(15), status="returned", voided_at=ago(14))
+        other = add_customer(connection, "D", ago(900))
+        add_order(connection, "D1", other, ago(5), total_minor=30_000)
+    since = ago(60)
+    fourth = _audience("milestone", reaches=4)
+    assert _selected(engine, fourth, since=since) == [("C", "orders:4", ago(20), None)]
+    assert _selected(engine, fourth, since=ago(19)) == []  # past it before anybody looked
+    several = _audience("milestone", reaches=[2, 5, 1])
+    assert [row[:3] for row in _selected(engine, several, since=ago(45))] == [
+        ("C", "orders:2", ago(40)),
+        ("C", "orders:5", ago(10)),
+        ("D", "orders:1", ago(5)),
+    ]
+    spent = _audience("milestone", field="spent", reaches=[39.98, 50, 100, 250])
+    assert [row[:3] for row in _selected(engine, spent, since=since)] == [
+        ("C", "spent:39.98", ago(40)),  # reached to the cent
+        ("C", "spent:50", ago(30)),
+        ("D", "spent:250", ago(5)),  # 100 too, but the highest counts
+    ]
+    with reading(engine) as connection:
+        found = select_audience(several, context(NOW, since)).subquery()
+        about = connection.scalars(select(orders.c.external_id).join(found, found.c.order_id == orders.c.id)).all()
+    assert sorted(about) == ["D1", "O1", "O2", "O5"]
+
+
+def test_points_of_ones_own_reach_a_milestone_once(engine: Engine) -> None:
+    points = _audience("milestone", field="attributes.points", reaches=[100, 500])
+    assert not points.about_an_order
+
+    def have(connection: Connection, at: datetime, **amounts: int) -> None:
+        for name, amount in amounts.items():
+            mine = customers.c.external_id == name
+            connection.execute(update(customers).where(mine).values(attributes={"points": amount}))
+        update_segments(connection, points.watched({}), context(at))
+
+    with writing(engine) as connection:
+        for name in ("OLD", "NEW", "JUMP"):
+            add_customer(connection, name, ago(9))
+        have(connection, ago(3), OLD=150, NEW=20, JUMP=99)
+        have(connection, ago(2), NEW=100, JUMP=700, OLD=151)
+        have(connection, ago(1), NEW=90)
+        have(connection, ago(0.5), NEW=120, OLD=499)
+    assert [row[:2] for row in _selected(engine, points, since=ago(3))] == [
+        ("JUMP", "attributes.points:500"),
+        ("NEW", "attributes.points:100"),  # the second time is the same occasion
+    ]
+
+
+def test_who_leaves_a_segment(engine: Engine) -> None:
+    fill(engine)
+    left = _audience("segment", segment="german", when="leaves")
+
+    def move(connection: Connection, name: str, country: str, at: datetime) -> None:
+        connection.execute(update(customers).where(customers.c.external_id == name).values(country=country))
+        update_segments(connection, {"german": SEGMENTS["german"]}, context(at))
+
+    with writing(engine) as connection:
+        update_segments(connection, {"german": SEGMENTS["german"]}, context(ago(9)))
+        move(connection, "GUS", "AT", ago(2))
+        move(connection, "BORIS", "DE", ago(2))
+        move(connection, "ANNA", "AT", ago(1))
+        move(connection, "ANNA", "DE", ago(0.5))  # and back
+    assert _selected(engine, left, since=ago(3)) == [("GUS", "2026-11-22", ago(2), None)]
+    assert [row[0] for row in _selected(engine, _audience("segment", segment="german"), since=ago(3))] == ["ANNA", "BORIS"]
+
+
+def test_who_stays_at_a_level(engine: Engine) -> None:
+    fill(engine)
+    with writing(engine) as connection:
+        update_scores(connection, SCORES, context())
+    warm = _audience("score", score="lead", level="warm", stays="3d")
+    assert _selected(engine, warm, since=ago(1)) == [("CARLA", "warm:stays:1", NOW, None)]
+    assert _selected(engine, _audience("score", score="lead", level="warm", stays="5d"), since=ago(1)) == []
+
+
+@pytest.mark.parametrize(
+    ("on", "at", "offset", "expected"),
+    [
+        ("Christmas Day", date(2026, 12, 25), "0d", ["AT", "DE", "US"]),
+        ("Christmas Day", date(2027, 1, 7), "0d", ["RU"]),
+        ("christmas day", date(2026, 12, 18), "-7d", ["AT", "DE", "US"]),
+        ("Thanksgiving Day", date(2026, 11, 26), "0d", ["US"]),
+        ("New Year Holidays", date(2027, 1, 1), "0d", ["RU"]),
+        ("New Year Holidays", date(2027, 1, 3), "0d", []),  # it goes on
+        ("Mother's Day", date(2027, 5, 9), "0d", ["US"]),
+    ],
+)
+def test_a_holiday_is_on_its_date_in_each_country(engine: Engine, on: str, at: date, offset: str, expected: list[str]) -> None:
+    with writing(engine) as connection:
+        for country in ("AT", "DE", "RU", "US"):
+            add_customer(connection, country, ago(9), country=country)
+        add_customer(connection, "NOWHERE", ago(9))
+    noon_before = datetime(at.year, at.month, at.day, 12, tzinfo=UTC) - timedelta(days=1)
+    found = _selected(engine, _audience("everyone", on=[on], offset=offset), noon_before)
+    shop = ["NOWHERE"] if "AT" in expected else []  # the shop is in Austria
+    assert [row[0] for row in found] == sorted(expected + shop)
+    assert {row[3] for row in found} <= {at}

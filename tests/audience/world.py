@@ -35,7 +35,13 @@ SCORES = {
 def context(now: datetime = NOW, since: datetime | None = None) -> AudienceContext:
     """Return the context of the world's shop, in Berlin."""
     return AudienceContext(
-        now=now, since=since or now, until=now + timedelta(days=1), shop_zone="Europe/Berlin", segments=SEGMENTS, scores=SCORES
+        now=now,
+        since=since or now,
+        until=now + timedelta(days=1),
+        shop_zone="Europe/Berlin",
+        shop_region="AT",
+        segments=SEGMENTS,
+        scores=SCORES,
     )
 
 
@@ -73,7 +79,7 @@ def fill(engine: Engine) -> None:
             locale="de-AT",
             local_zone="Europe/Vienna",
             email_marketing=False,
-            attributes={"pet": "Dog", "visits": 10.5, "vip": False},
+            attributes={"pet": "Dog", "visits": 10.5, "vip": False, "huge": 9e18, "tiny": 1e-18},
         )
         carla = add_customer(
             connection,
@@ -94,6 +100,7 @@ def fill(engine: Engine) -> None:
         add_customer(connection, "GUS", ago(1), country="DE", city="München", locale="fil-PH")
         _orders(connection, anna, boris, emil, fumi)
         _events(connection, carla, anna)
+        _answers(connection, ANNA=anna, BORIS=boris, EMIL=emil, FUMI=fumi)
         _messages(connection, anna, boris)
 
 
@@ -120,6 +127,22 @@ def _events(connection: Connection, carla: int, anna: int) -> None:
     for number, (customer, name, days) in enumerate(happened):
         row = {"external_id": f"V{number}", "customer_id": customer, "name": name, "at": ago(days), "properties": {}}
         connection.execute(insert(events).values(row))
+
+
+def _answers(connection: Connection, **ids: int) -> None:
+    """Answers to "How likely are you to recommend us?": one is no number, one is old, one is above what can be answered."""
+    given = [
+        ("ANNA", 100, 4),
+        ("ANNA", 4, 10),
+        ("BORIS", 40, 9),
+        ("BORIS", 39, "3"),
+        ("EMIL", 15, 3),
+        ("FUMI", 390, 7),
+        ("FUMI", 5, 11),
+    ]
+    for name, days, answer in given:
+        row = {"external_id": f"N-{name}-{days}", "customer_id": ids[name], "name": "nps", "at": ago(days)}
+        connection.execute(insert(events).values(**row, properties={"score": answer, "channel": "mail", "again": answer == 10}))
 
 
 def _messages(connection: Connection, anna: int, boris: int) -> None:

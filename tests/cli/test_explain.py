@@ -81,3 +81,16 @@ def test_a_database_that_fails_in_the_middle_is_told_in_a_line(shop: Path) -> No
         "winback: the database failed: no such table: messages",
         "  a part of it is missing: put it back from a backup",
     ]
+
+
+def test_predict_says_when_there_is_too_little_to_tell(shop: Path) -> None:
+    done = _run(shop, "predict", "C001", "--at", "2026-11-24 11:00")
+    assert done.returncode == 0, done.stderr
+    assert "too little data: no order, or nobody's rhythm is known yet" in done.stdout
+    assert "0 buyers who came back of 100 needed" in done.stdout
+
+
+def test_a_score_is_explained_only_where_there_is_one(shop: Path) -> None:
+    done = _run(shop, "score", "explain", "C001")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "this shop has no scores" in done.stderr

@@ -41,6 +41,8 @@ EXPECTED = {
     ("plan",),
     ("apply",),
     ("test",),
+    ("predict",),
+    ("score", "explain"),
     ("run",),
     ("daemon",),
     ("status",),

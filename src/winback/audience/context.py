@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from winback.audience.standings import Standing
+
 if TYPE_CHECKING:
     from winback.audience.scores import ScoreModel
     from winback.audience.segments import Segment
@@ -23,5 +25,7 @@ class AudienceContext:
     since: datetime
     until: datetime
     shop_zone: str  # IANA name; calendar days of the shop are counted there
+    shop_region: str = ""  # two capital letters: the country of people whose own is unknown
+    standing: Standing = field(default_factory=Standing)  # how buyers are compared
     segments: Mapping[str, Segment] = field(default_factory=dict)
     scores: Mapping[str, ScoreModel] = field(default_factory=dict)

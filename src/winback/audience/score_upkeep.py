@@ -48,12 +48,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from winback.audience.context import AudienceContext
 from winback.audience.horizon import Horizon
-from winback.audience.scores import ScoreModel, ScoreRule
-from winback.audience.where import compile_condition
+from winback.audience.score_points import KINDS, fit_points, points, source
+from winback.audience.scores import ScoreModel
 from winback.store import (
     Id,
-    InteractionClass,
-    InteractionKind,
     UtcDateTime,
     customers,
     events,
@@ -64,10 +62,6 @@ from winback.store import (
     seconds_between,
 )
 
-#: Points older than this many half-lives are left out: their scale, 2 to the power of minus 500, is still far from zero, and
-#: each level that was reached since then stays where it was, however often it is computed.
-_FORGOTTEN = 500
-
 #: How often everybody's value is computed anew, whether or not they did something: it fades by itself.
 _REFRESH_EVERY = timedelta(hours=24)
 
@@ -76,8 +70,6 @@ _RECOMPUTE_EVERY = timedelta(days=7)
 
 #: Faded points come back from their scale with an error in the last digits; a threshold is reached all the same.
 _TOLERANCE = 1e-9
-
-_KINDS = {"opened": InteractionKind.OPEN, "clicked": InteractionKind.CLICK}
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -183,7 +175,7 @@ def _choose_everybody(connection: Connection, model: ScoreModel) -> None:
         chosen: Any = select(customers.c.id)
     else:
         known = select(score_states.c.customer_id).where(score_states.c.model == model.name)
-        chosen = union(known, *(select(rows.c.customer_id) for rule in model.rules for rows in [_source(rule).subquery()]))
+        chosen = union(known, *(select(rows.c.customer_id) for rule in model.rules for rows in [source(rule).subquery()]))
     connection.execute(insert(_chosen).from_select(["customer_id"], chosen))
 
 
@@ -192,7 +184,7 @@ def _choose_those_who_did_something(connection: Connection, model: ScoreModel, s
     did = select(events.c.customer_id).where(events.c.id > seen.rows.after(events), events.c.name.in_(names))
     # What was known before it happened, a booking for example.
     happened = select(events.c.customer_id).where(events.c.name.in_(names), events.c.at > (seen.at or _EPOCH), events.c.at <= now)
-    kinds = [_KINDS[rule.message].value for rule in model.rules if rule.message is not None]
+    kinds = [KINDS[rule.message].value for rule in model.rules if rule.message is not None]
     # The class of a hit is revised when more of a burst is seen: look again at those of the last minutes.
     since = (seen.at or _EPOCH) - timedelta(minutes=5)
     new = or_(interactions.c.id > seen.rows.after(interactions), interactions.c.at >= since)
@@ -233,40 +225,6 @@ def _fade(connection: Connection, model: ScoreModel, now: datetime) -> None:
     connection.execute(insert(_chosen).from_select(["customer_id"], concerned))
     moment = literal(now, UtcDateTime())
     connection.execute(update(score_states).where(*others).values(value=faded, updated_at=moment))
-
-
-def _source(rule: ScoreRule) -> Select[Any]:
-    """Select what happened by one rule: who, when."""
-    if rule.event is not None:
-        return select(events.c.customer_id, events.c.at, events.c.id).where(events.c.name == rule.event)
-    kind = _KINDS[str(rule.message)].value
-    human = interactions.c.klass == InteractionClass.HUMAN.value
-    # Opening one message ten times is one opening.
-    return (
-        select(
-            interactions.c.customer_id,
-            func.min(interactions.c.at, type_=UtcDateTime()).label("at"),
-            func.min(interactions.c.id).label("id"),
-        )
-        .where(interactions.c.kind == kind, human)
-        .group_by(interactions.c.customer_id, interactions.c.message_id)
-    )
-
-
-def _points(rule: ScoreRule, model: ScoreModel, now: datetime) -> Select[Any]:
-    """Select the points of one rule for the chosen customers: who, when, how many."""
-    rows = _source(rule).subquery()
-    conditions = [rows.c.at <= now, rows.c.customer_id.in_(select(_chosen.c.customer_id))]
-    longest = model.expires or (model.half_life * _FORGOTTEN if model.half_life else None)
-    if longest is not None and longest < now - _EPOCH:
-        conditions.append(rows.c.at > now - longest)
-    worth = literal(float(rule.points), Float()).label("points")
-    if rule.at_most is None:
-        return select(rows.c.customer_id, rows.c.at, worth).where(*conditions)
-    period = func.floor(seconds_between(_EPOCH, rows.c.at) / rule.at_most.period.total_seconds())
-    place = func.row_number().over(partition_by=[rows.c.customer_id, period], order_by=[rows.c.at, rows.c.id])
-    numbered = select(rows.c.customer_id, rows.c.at, place.label("place")).where(*conditions).subquery()
-    return select(numbered.c.customer_id, numbered.c.at, worth).where(numbered.c.place <= rule.at_most.count)
 
 
 def _ranked_into_moments(model: ScoreModel, context: AudienceContext) -> Any:
@@ -321,13 +279,15 @@ def _valued(model: ScoreModel, context: AudienceContext) -> Select[Any]:
     """Select every moment of the chosen customers with the value right before (`pre`) and after (`post`) it."""
     now = literal(context.now, UtcDateTime())
     here = select(_chosen.c.customer_id, now.label("at"), literal(0.0, Float()).label("points"))
-    gathered = union_all(here, *(_points(rule, model, context.now) for rule in model.rules)).subquery("gathered")
+    counted = points(model, context.now, chosen=select(_chosen.c.customer_id)).subquery("counted")
+    given = select(counted.c.customer_id, counted.c.at, counted.c.points)
+    gathered = union_all(here, given).subquery("gathered")
     moments = (
         select(gathered.c.customer_id, gathered.c.at, func.sum(gathered.c.points).label("points"))
         .group_by(gathered.c.customer_id, gathered.c.at)
         .subquery("moments")
     )
-    fit, join = _fit(model, context)
+    fit, join = fit_points(model, context), bool(model.fit)
     person: dict[str, Any] = {"partition_by": moments.c.customer_id}
     if model.half_life is not None:
         scale = func.power(2.0, seconds_between(context.now, moments.c.at) / model.half_life.total_seconds(), type_=Float())
@@ -346,14 +306,6 @@ def _valued(model: ScoreModel, context: AudienceContext) -> Select[Any]:
         (cast(post, Float()) - moments.c.points + fit).label("pre"),
     )
     return rows.join_from(moments, customers, customers.c.id == moments.c.customer_id) if join else rows
-
-
-def _fit(model: ScoreModel, context: AudienceContext) -> tuple[ColumnElement[Any], bool]:
-    total: ColumnElement[Any] = literal(0.0, Float())
-    for rule in model.fit:
-        holds = compile_condition(rule.where, context, scope="customer", customer=customers)
-        total += case((holds, float(rule.points)), else_=0.0)
-    return total, bool(model.fit)
 
 
 def _write_crossings(connection: Connection, model: ScoreModel, *, since: datetime | None) -> None:

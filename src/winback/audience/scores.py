@@ -35,6 +35,9 @@ def _at_most(value: Any) -> AtMost:
     return AtMost(int(found[1]), positive(read_duration(found[2])))
 
 
+Limit = Annotated[AtMost, *written_as(_at_most, type="string", pattern=r"^\d+ (in|per) .+$", examples=["5 in 30d"])]
+
+
 def _list(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
@@ -49,16 +52,11 @@ class ScoreRule(FileModel):
         examples=["clicked"],
     )
     points: float = Field(description="What it is worth; may be negative.", examples=[5], ge=-1000, le=1000)
-    at_most: Annotated[
-        AtMost | None,
-        *written_as(
-            lambda value: None if value is None else _at_most(value),
-            type="string",
-            pattern=r"^\d+ (in|per) .+$",
-            examples=["5 in 30d"],
-        ),
-    ] = Field(
+    at_most: Limit | None = Field(
         None, description='How often it counts: "5 in 30d" is the first five in each period of 30 days.', examples=["5 in 30d"]
+    )
+    group: Name | None = Field(
+        None, description="A group of rules that a limit holds for together; see groups.", examples=["mail"]
     )
 
     @model_validator(mode="after")
@@ -97,10 +95,15 @@ class ScoreModel(FileModel):
     expires: PositiveDuration | None = Field(
         None, description="Points are worth nothing after this time; instead of half_life.", examples=["90d"]
     )
-    floor: float = Field(0, description="The lowest value.", examples=[0])
-    cap: float = Field(100, description="The highest value.", examples=[100])
+    floor: float = Field(0, ge=-1_000_000, le=1_000_000, description="The lowest value.", examples=[0])
+    cap: float = Field(100, ge=-1_000_000, le=1_000_000, description="The highest value.", examples=[100])
     hysteresis: float = Field(
         0, ge=0, description="A level is left only when the score is this much below where it begins.", examples=[10]
+    )
+    groups: dict[Name, Limit] = Field(
+        default_factory=dict,
+        description='How often the rules of a group count together: "10 in 30d".',
+        examples=[{"mail": "10 in 30d"}],
     )
     rules: Annotated[tuple[ScoreRule, ...], BeforeValidator(_list), Field(min_length=1, strict=False)] = Field(
         description="What gives points."
@@ -116,6 +119,10 @@ class ScoreModel(FileModel):
     def _sound(self) -> ScoreModel:
         if self.half_life is not None and self.expires is not None:
             raise ValueError("has both half_life and expires; keep one of them")
+        named = {rule.group for rule in self.rules} - {None}
+        for name in sorted(named ^ set(self.groups)):  # type: ignore[type-var]
+            wrong = "has no limit; add it to groups" if name in named else "has no rules; give some of them its name"
+            raise ValueError(f"has a group {name!r} that {wrong}")
         begins = [level.from_ for level in self.levels]
         if begins != sorted(set(begins)):
             raise ValueError("has levels out of order; write the lowest first, each with a from of its own")

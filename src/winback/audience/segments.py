@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 from pydantic import Field
-from sqlalchemy import Connection, delete, exists, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, insert, literal, select, update
 
 from winback.audience.context import AudienceContext
 from winback.filemodel import Expression, FileModel, Name, Text
@@ -38,35 +38,48 @@ def update_segments(connection: Connection, segments: Mapping[str, Segment], con
     known = {**context.segments, **segments}  # a definition may name any of them
     for name, segment in segments.items():
         inside = compile_condition(segment.where, context, scope="customer", customer=customers)
-        member = exists().where(segment_members.c.segment == name, segment_members.c.customer_id == customers.c.id)
-        is_known = _is_known(connection, segment, known)
-        entered_at = context.now if is_known else BEFORE_WE_LOOKED
-        connection.execute(
-            delete(segment_members).where(
-                segment_members.c.segment == name,
-                segment_members.c.customer_id.in_(select(customers.c.id).where(~inside)),
-            )
-        )
-        connection.execute(
-            insert(segment_members).from_select(
-                ["segment", "customer_id", "entered_at"],
-                select(literal(name), customers.c.id, literal(entered_at, UtcDateTime())).where(inside, ~member),
-            )
-        )
+        definition = _definition(segment, known, context)
+        is_known = _is_known(connection, segment, definition)
+        _let_in(connection, name, inside, context.now if is_known else BEFORE_WE_LOOKED)
+        _let_out(connection, name, inside, context.now if is_known else BEFORE_WE_LOOKED)
         if not is_known:
-            _remember(connection, segment, known)
+            _remember(connection, segment, definition)
     connection.execute(delete(segment_members).where(segment_members.c.segment.not_in(list(segments))))
     ours = installation.c.key.startswith(_PREFIX, autoescape=True)
     connection.execute(delete(installation).where(ours, installation.c.key.not_in([_key(each) for each in segments.values()])))
 
 
-def _is_known(connection: Connection, segment: Segment, segments: Mapping[str, Segment]) -> bool:
+def _let_in(connection: Connection, segment: str, inside: ColumnElement[bool], at: datetime) -> None:
+    """Note who is inside and was not, or never before."""
+    back = (_of(segment), segment_members.c.left_at.is_not(None), _member(inside))
+    connection.execute(update(segment_members).where(*back).values(entered_at=at, left_at=None))
+    known = exists().where(_of(segment), segment_members.c.customer_id == customers.c.id)
+    entered = select(literal(segment), customers.c.id, literal(at, UtcDateTime())).where(inside, ~known)
+    connection.execute(insert(segment_members).from_select(["segment", "customer_id", "entered_at"], entered))
+
+
+def _let_out(connection: Connection, segment: str, inside: ColumnElement[bool], at: datetime) -> None:
+    """Note who is outside and was not."""
+    gone = (_of(segment), segment_members.c.left_at.is_(None), ~_member(inside))
+    connection.execute(update(segment_members).where(*gone).values(left_at=at))
+
+
+def _member(inside: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Ask of a member whether they are inside; nobody else is looked at."""
+    return exists().where(customers.c.id == segment_members.c.customer_id, inside)
+
+
+def _of(segment: str) -> ColumnElement[bool]:
+    return segment_members.c.segment == segment
+
+
+def _is_known(connection: Connection, segment: Segment, definition: str) -> bool:
     kept = connection.scalar(select(installation.c.value).where(installation.c.key == _key(segment)))
-    return kept == _definition(segment, segments)
+    return kept == definition
 
 
-def _remember(connection: Connection, segment: Segment, segments: Mapping[str, Segment]) -> None:
-    values = {"value": _definition(segment, segments)}
+def _remember(connection: Connection, segment: Segment, definition: str) -> None:
+    values = {"value": definition}
     if not connection.execute(update(installation).where(installation.c.key == _key(segment)).values(values)).rowcount:
         connection.execute(insert(installation).values(key=_key(segment), **values))
 
@@ -76,9 +89,9 @@ def _key(segment: Segment) -> str:
     return f"{_PREFIX}{hashlib.sha256(segment.name.encode()).hexdigest()[:40]}"
 
 
-def _definition(segment: Segment, segments: Mapping[str, Segment]) -> str:
-    """Return a digest of what makes a customer a member, the segments that the definition names included."""
-    texts = sorted({segment.where, *(other.where for other in _used(segment, segments))})
+def _definition(segment: Segment, segments: Mapping[str, Segment], context: AudienceContext) -> str:
+    """Return a digest of what makes a customer a member: the segments that it names, and how the shop compares buyers."""
+    texts = sorted({segment.where, *(other.where for other in _used(segment, segments)), str(context.standing)})
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 

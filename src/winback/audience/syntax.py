@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from sqlglot.expressions import Expr as Expression
 
 _LONGEST = 4_000  # characters
-_DEEPEST = 60  # brackets within brackets
+_DEEPEST = 40  # levels of brackets and calculations; databases and Python give up on some hundred
+_MOST_CONDITIONS = 250  # joined with and, or
 
 
 def segments_in(expression: str) -> Iterator[str]:
@@ -27,6 +28,16 @@ def segments_in(expression: str) -> Iterator[str]:
     for call in tree.find_all(exp.Anonymous):
         if str(call.this).lower() == "in_segment" and call.expressions:
             yield str(call.expressions[0].this)
+
+
+def fields_in(expression: str) -> set[str]:
+    """Return the names of the fields that an expression asks for; nothing for one that cannot be read."""
+    from sqlglot import exp
+
+    try:
+        return {str(column.this.this).lower() for column in parse(expression).find_all(exp.Column)}
+    except ExpressionError:
+        return set()
 
 
 @lru_cache(maxsize=1024)
@@ -51,8 +62,7 @@ def parse(expression: str) -> Expression:
     tree = statements[0] if len(statements) == 1 else None
     if tree is None:
         raise ExpressionError("is no condition", "write something like orders >= 2", expression=expression)
-    if expression.count("(") > _DEEPEST and _depth(expression) > _DEEPEST:
-        raise _too_deep(expression)
+    _refuse_monsters(expression, tree)
     return tree
 
 
@@ -79,16 +89,25 @@ def _refuse_signs(expression: str) -> None:
         raise ExpressionError(message.format(sign=found[0]), remedy, expression=expression, column=found.start() + 1)
 
 
-def _depth(expression: str) -> int:
-    deepest = depth = 0
-    for sign in re.sub(r"'(?:[^']|'')*'", "", expression):
-        depth += (sign == "(") - (sign == ")")
-        deepest = max(deepest, depth)
-    return deepest
+def _refuse_monsters(expression: str, tree: Expression) -> None:
+    """Refuse what is too deep or too long to be compiled; a chain of `and` or of `or` is one level, however long."""
+    conditions = 0
+    todo = [(tree, 1)]
+    while todo:
+        node, level = todo.pop()
+        if level > _DEEPEST:
+            raise _too_deep(expression)
+        joins = type(node).__name__ in ("And", "Or")
+        conditions += joins
+        todo += [(inner, level + (not joins or type(inner) is not type(node))) for inner in node.iter_expressions()]
+    if conditions >= _MOST_CONDITIONS:
+        raise ExpressionError(
+            f"has more than {_MOST_CONDITIONS} conditions", "write country in ('DE', 'AT', …), or split it", expression=expression
+        )
 
 
 def _too_deep(expression: str) -> ExpressionError:
-    return ExpressionError("has too many brackets within brackets", "split it into segments", expression=expression)
+    return ExpressionError("has too many levels of brackets and calculations", "split it into segments", expression=expression)
 
 
 def _syntax_error(expression: str, errors: Sequence[Mapping[str, Any]]) -> ExpressionError:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from sqlalchemy import ColumnElement, Float, String, and_, cast, false, func, literal, not_, or_, true
 from sqlalchemy.sql.expression import FromClause
 
+from winback.audience.catalogue import ENROLLMENT_FIELDS, FUNCTIONS, fields_of
 from winback.audience.context import AudienceContext
-from winback.audience.fields import ENROLLMENT_FIELDS, Kind, Scope, fields_of
-from winback.audience.functions import FUNCTIONS, Function
-from winback.audience.sql import attribute_value, like
+from winback.audience.entries import Function, Kind, Parameter, Scope
+from winback.audience.sql import attribute_value, is_attribute_name, like
 from winback.audience.syntax import parse, span_of
 from winback.errors import ExpressionError
 from winback.store import customers, enrollments
@@ -36,7 +36,13 @@ ScopeName = Literal["customer", "enrollment"]
 
 #: Larger numbers lose digits on their way through a float.
 _LARGEST = 10**15
-_LONGEST_DAYS = 36_600
+
+#: Floats end at 10 to the power of 308.
+_FARTHEST = 300
+_DIGITS = 17  # of a float
+
+#: What no database keeps in a text: NUL, and halves of a pair of UTF-16.
+_NO_SIGN = re.compile("[\0\ud800-\udfff]")
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -84,11 +90,18 @@ def _list(nodes: Sequence[Expression]) -> str:
 
 @dataclass(frozen=True)
 class _Value:
-    """Compiled SQL and the kind of its value; `attribute` is the name of an attribute whose kind is still open."""
+    """Compiled SQL and the kind of its value.
+
+    `attribute` is the name of an attribute whose kind is still open. `reach` bounds a number that is not zero: it lies between 10
+    to the power of -reach and of reach. `grain` is how fine a float of that size is: nothing less is left between two of them.
+    PostgreSQL fails where a calculation leaves the range of its floats.
+    """
 
     sql: ColumnElement[Any]
     kind: Kind
     attribute: str | None = None
+    reach: int = 19  # of 64-bit whole numbers, and of what imports take for a number
+    grain: int = 36
 
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
@@ -100,6 +113,11 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "LTE": operator.le,
 }
 _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {"Add": operator.add, "Sub": operator.sub, "Mul": operator.mul}
+_WANTED = {
+    Kind.TEXT: ("a text in single quotes", "write 'name'"),
+    Kind.NUMBER: ("a plain number", "write 30"),
+    Kind.ANY: ("a plain value", "write 'text', 30 or true"),
+}
 _ORDERED = frozenset({"GT", "GTE", "LT", "LTE"})
 
 
@@ -143,10 +161,10 @@ class _Compiler:
             raise self._error(node, f"{self._words(node)} cannot stand in an expression", "winback fields lists what there is")
 
     def _and(self, node: Expression) -> _Value:
-        return _Value(and_(self.flag(node.this), self.flag(node.expression)), Kind.FLAG)
+        return _Value(and_(*(self.flag(each) for each in _chain(node))), Kind.FLAG)
 
     def _or(self, node: Expression) -> _Value:
-        return _Value(or_(self.flag(node.this), self.flag(node.expression)), Kind.FLAG)
+        return _Value(or_(*(self.flag(each) for each in _chain(node))), Kind.FLAG)
 
     def _not(self, node: Expression) -> _Value:
         return _Value(not_(self.flag(node.this)), Kind.FLAG)
@@ -158,11 +176,12 @@ class _Compiler:
         return _Value(true() if node.this else false(), Kind.FLAG)
 
     def _neg(self, node: Expression) -> _Value:
-        return _Value(-self._number(node.this), Kind.NUMBER)
+        number = self._number(node.this)
+        return replace(number, sql=-number.sql)
 
     def _literal(self, node: Expression) -> _Value:
         if node.is_string:
-            if "\0" in node.this:
+            if _NO_SIGN.search(node.this):
                 raise self._error(node, "a text holds a sign that is none", "take it out")
             return _Value(literal(str(node.this), String()), Kind.TEXT)
         return _Value(self._numeral(node), Kind.NUMBER)
@@ -188,6 +207,8 @@ class _Compiler:
     def _attribute(self, node: Expression, table: str, name: str) -> _Value:
         if table.lower() != "attributes" or node.args.get("db") is not None:
             raise self._error(node, f"unknown field '{table}.{name}'", "your own fields are attributes.NAME")
+        if not is_attribute_name(name):
+            raise self._error(node, f"{name!r} cannot be asked for", "give it a name of a to z, 0 to 9 and _ when you import it")
         column: ColumnElement[Any] = self._scope.customer.c.attributes
         return _Value(column, Kind.ANY, attribute=name)
 
@@ -223,23 +244,28 @@ class _Compiler:
         needed = [each for each in function.parameters if not each.optional]
         if not len(needed) <= len(given) <= len(function.parameters):
             raise self._error(node, f"{function.name} is written {function.signature}", f"for example {function.example}")
-        return [
-            self._argument(each, parameter.kind, parameter.name)
-            for each, parameter in zip(given, function.parameters, strict=False)
-        ]
+        return [self._argument(each, parameter) for each, parameter in zip(given, function.parameters, strict=False)]
 
-    def _argument(self, node: Expression, kind: Kind, name: str) -> Any:
+    def _argument(self, node: Expression, parameter: Parameter) -> Any:
+        """Return the plain value of an argument."""
+        kind, written = parameter.kind, self._plain_kind(node)
+        if written is None or kind not in (written, Kind.ANY):
+            raise self._error(node, f"{parameter.name} must be {_WANTED[kind][0]}", _WANTED[kind][1])
+        value: Any = bool(node.this) if written is Kind.FLAG else self._literal(node).sql.value
+        wrong = parameter.wrong(value)
+        if wrong is not None:
+            raise self._error(node, *wrong)
+        return value
+
+    def _plain_kind(self, node: Expression) -> Kind | None:
+        """Return the kind of a plain value, None for anything else."""
         from sqlglot import exp
 
-        if not isinstance(node, exp.Literal) or node.is_string is not (kind is Kind.TEXT):
-            wanted = "a text in single quotes" if kind is Kind.TEXT else "a plain number"
-            raise self._error(node, f"{name} must be {wanted}", "write 'name'" if kind is Kind.TEXT else "write 30")
-        if kind is Kind.TEXT:
-            return self._literal(node).sql.value
-        number: Any = self._numeral(node).value
-        if not 0 < number <= _LONGEST_DAYS:
-            raise self._error(node, f"{number:g} days cannot be counted", f"write 1 to {_LONGEST_DAYS}")
-        return number
+        if isinstance(node, exp.Boolean):
+            return Kind.FLAG
+        if not isinstance(node, exp.Literal):
+            return None
+        return Kind.TEXT if node.is_string else Kind.NUMBER
 
     def _comparison(self, node: Expression, name: str) -> _Value:
         left, right = self._alike(node, self.value(node.this), self.value(node.expression))
@@ -264,18 +290,27 @@ class _Compiler:
 
     def _calculation(self, node: Expression, name: str) -> _Value:
         left, right = self._number(node.this), self._number(node.expression)
+        if name in ("Mul", "Div"):
+            reach = left.reach + right.reach
+            grain = reach + _DIGITS
+        else:
+            grain = max(left.grain, right.grain)
+            reach = max(left.reach + 1, right.reach + 1, grain)
+        if grain > _FARTHEST:
+            raise self._error(node, "calculates with too many numbers", "make it shorter, or split it into comparisons")
+        first, second = cast(left.sql, Float()), cast(right.sql, Float())
         if name == "Div":
             # Whole numbers divide to whole ones in SQL, and nothing may be divided by nothing.
-            return _Value(cast(left, Float()) / func.nullif(cast(right, Float()), 0.0), Kind.NUMBER)
-        return _Value(_ARITHMETIC[name](cast(left, Float()), cast(right, Float())), Kind.NUMBER)
+            return _Value(first / func.nullif(second, 0.0), Kind.NUMBER, reach=reach, grain=grain)
+        return _Value(_ARITHMETIC[name](first, second), Kind.NUMBER, reach=reach, grain=grain)
 
-    def _number(self, node: Expression) -> ColumnElement[Any]:
+    def _number(self, node: Expression) -> _Value:
         value = self.value(node)
         if value.kind is Kind.ANY:
             value = self._as_kind(value, Kind.NUMBER)
         if value.kind is not Kind.NUMBER:
             raise self._error(node, f"{self._words(node)} is a {value.kind}, not a number", "only numbers can be counted with")
-        return value.sql
+        return value
 
     def _in(self, node: Expression) -> _Value:
         if not node.expressions:
@@ -297,7 +332,7 @@ class _Compiler:
         return self.value(node)
 
     def _between(self, node: Expression) -> _Value:
-        low, high, value = (self._number(node.args[key]) for key in ("low", "high", "this"))
+        low, high, value = (self._number(node.args[key]).sql for key in ("low", "high", "this"))
         return _Value(value.between(low, high), Kind.FLAG)
 
     def _like(self, node: Expression) -> _Value:
@@ -346,6 +381,16 @@ class _Compiler:
     def _error(self, node: Expression, message: str, remedy: str) -> ExpressionError:
         start, _ = span_of(node)
         return ExpressionError(message, remedy, expression=self._text, column=start + 1)
+
+
+def _chain(node: Expression) -> list[Expression]:
+    """Return what a chain of `and`, or of `or`, joins; the parser makes it as deep as it is long."""
+    found = []
+    inner = node
+    while type(inner) is type(node):
+        found.append(inner.expression)
+        inner = inner.this
+    return [inner, *reversed(found)]
 
 
 #: The parts of sqlglot's nodes that are compiled. The tree of one expression differs between its releases: `city not like 'B%'`

@@ -24,6 +24,8 @@ _MODULES = (
     "adopt",
     "report",
     "customers",
+    "scores",
+    "predict",
     "dkim",
     "demo",
 )

@@ -56,7 +56,7 @@ def show_customer(customer: CustomerArgument, shop: ShopOption = None, output: O
 
     opened = open_shop(shop)
     with reading(opened.engine) as connection:
-        person = _find(connection, opened.project, customer)
+        person = find(connection, opened.project, customer)
         found = {
             "customer": profile(person),
             "consent": consent(person),
@@ -94,7 +94,7 @@ def export(
 
     opened = open_shop(shop)
     with reading(opened.engine) as connection:
-        found = dossier(connection, _find(connection, opened.project, customer))
+        found = dossier(connection, find(connection, opened.project, customer))
     if to is None:
         show_json(found)
         return
@@ -137,7 +137,7 @@ def unblock(
     who = f"staff {(by or _logged_in()).strip()}"
     taken_back = []
     with answering(opened.engine), writing(opened.engine) as connection:
-        person = _find(connection, opened.project, customer)
+        person = find(connection, opened.project, customer)
         addresses = {Channel.EMAIL: person.email_hash, Channel.SMS: person.phone_hash}
         for each, address_hash in addresses.items():
             if address_hash is not None and channel in (None, each):
@@ -190,7 +190,7 @@ def erase(
     opened = open_shop(shop)
     project = opened.project
     with reading(opened.engine) as connection:
-        person = _find(connection, project, customer)
+        person = find(connection, project, customer)
     if not yes:
         _confirm(person)
     with answering(opened.engine), writing(opened.engine) as connection:
@@ -215,7 +215,8 @@ def erase(
         raise typer.Exit(1)
 
 
-def _find(connection: Connection, project: Project, given: str) -> Row[Any]:
+def find(connection: Connection, project: Project, given: str) -> Row[Any]:
+    """Return a person by their id, e-mail address or phone number. Raise InputError when there is none."""
     from winback.store.dossier import find_person
 
     return find_person(connection, given, key=project.key("address"), region=project.settings.shop.region)

@@ -33,5 +33,6 @@ _COLUMNS = [
     Column("type", "type"),
     Column("meaning", "meaning"),
     Column("example", "example"),
+    Column("cost", "cost"),
     Column("scope", "where it may stand"),
 ]

@@ -17,6 +17,9 @@ _NUMBERS = frozenset("0123456789.-")
 _LARGEST_WHOLE = 2**63
 _EXACT_FLOATS = 2**53
 
+#: Conditions calculate with attributes, and PostgreSQL fails where a result leaves the range of its floats.
+_SMALLEST = 1e-18
+
 _text = parse_text(_LIMIT)
 _name = parse_text(100)
 
@@ -46,8 +49,8 @@ def attribute(value: Any) -> Any:
             return int(value)
     if isinstance(value, bool) or (isinstance(value, int) and abs(value) < _LARGEST_WHOLE):
         return value
-    if isinstance(value, float) and value == value and abs(value) != float("inf"):  # noqa: PLR0124 - NaN is unequal to itself
-        return value
+    if isinstance(value, float) and abs(value) < _LARGEST_WHOLE:  # neither infinite nor NaN
+        return value if abs(value) >= _SMALLEST else 0.0
     if isinstance(value, list) and not any(isinstance(each, dict | list) for each in value):
         return [None if each is None else attribute(each) if not isinstance(each, str) else _text(each) for each in value]
     raise CellError("neither a text, a number, a yes or no, nor a list of them")

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, literal, select
 
 from winback.audience import compile_condition, compile_fields, select_audience
-from winback.audience.presets import AfterEvent, AfterOrder, EnteredSegment, ReachedScore
+from winback.audience.presets import AfterEvent, AfterOrder, EnteredSegment, Milestone, ReachedScore, Replenish
 from winback.durations import format_duration
 from winback.errors import InputError
 from winback.plan import progress
@@ -20,7 +20,7 @@ from winback.project import Campaign, Project
 from winback.store import AnyRow, Channel, UtcDateTime, customers, enrollments, messages, suppressions
 
 #: Audiences of people to whom something happened; what happened before the campaign was live does not count.
-_HAPPENED = (AfterOrder, AfterEvent, ReachedScore, EnteredSegment)
+_HAPPENED = (AfterOrder, AfterEvent, ReachedScore, EnteredSegment, Milestone, Replenish)
 
 
 @dataclass(frozen=True)

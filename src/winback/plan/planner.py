@@ -12,8 +12,17 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, insert
 from sqlalchemy.exc import SQLAlchemyError
 
-from winback.audience import Segment, update_scores, update_segments
-from winback.audience.presets import EnteredSegment
+from winback.audience import (
+    PREDICTED_FIELDS,
+    STANDING_FIELDS,
+    Segment,
+    fields_in,
+    update_predictions,
+    update_rhythm,
+    update_scores,
+    update_segments,
+    update_standings,
+)
 from winback.errors import WinbackError
 from winback.plan import candidates, progress
 from winback.plan.candidates import ALREADY
@@ -126,16 +135,25 @@ def plan_in_order(
 
 
 def keep_up(connection: Connection, project: Project, now: datetime, *, segments: bool = True) -> list[str]:
-    """Bring scores, and (unless told otherwise) the segments that campaigns begin with, up to now; return what failed.
+    """Bring what is computed of all customers, and (unless told otherwise) segments that campaigns begin with, up to now.
 
+    Return what failed.
     What failed stays as it was at the pass before. Conditions that name a segment ask its definition, so who has entered the
     others need not be known, and to look at every customer for each of them would be most of a pass.
     """
     context = audience_context(project, now, since=now)
     errors = []
-    parts: dict[str, Callable[[], None]] = {"scores": lambda: update_scores(connection, project.scores, context)}
+    parts: dict[str, Callable[[], None]] = {"rhythm": lambda: update_rhythm(connection, now, context.shop_zone)}
+    # To look at all buyers takes a while; most shops do not ask for it.
+    asked = set().union(*(fields_in(expression) for expression in project.expressions()))
+    if PREDICTED_FIELDS & asked:
+        within = project.settings.predictions.within
+        parts["predictions"] = lambda: update_predictions(connection, within, now, context.shop_zone)
+    if STANDING_FIELDS & asked:
+        parts["standings"] = lambda: update_standings(connection, context.standing, now, context.shop_zone)
+    parts["scores"] = lambda: update_scores(connection, project.scores, context)
     if segments:
-        parts = {"segments": lambda: update_segments(connection, _entered(project), context), **parts}
+        parts["segments"] = lambda: update_segments(connection, _watched(project), context)
     for what, update_all in parts.items():
         try:
             with connection.begin_nested():
@@ -145,11 +163,13 @@ def keep_up(connection: Connection, project: Project, now: datetime, *, segments
     return errors
 
 
-def _entered(project: Project) -> dict[str, Segment]:
-    """Return the segments that people enter a campaign by."""
-    live = (campaign.audience for campaign in project.campaigns.values() if campaign.enabled)
-    names = {audience.segment for audience in live if isinstance(audience, EnteredSegment)}
-    return {name: segment for name, segment in project.segments.items() if name in names}
+def _watched(project: Project) -> dict[str, Segment]:
+    """Return the segments that people come into a campaign by entering or leaving."""
+    found: dict[str, Segment] = {}
+    for campaign in project.campaigns.values():
+        if campaign.enabled:
+            found |= campaign.audience.watched(project.segments)
+    return found
 
 
 def _plan_campaign(

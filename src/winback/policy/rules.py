@@ -13,7 +13,7 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, String, and_, case, exists, false, literal, null, or_, true
 from sqlalchemy.sql.expression import FromClause
 
-from winback.audience import AudienceContext, compile_condition
+from winback.audience import AudienceContext, compile_condition, unanswered_for
 from winback.policy.caps import within_caps
 from winback.policy.quiet_hours import awake
 from winback.project import Campaign, Project, Step
@@ -53,6 +53,8 @@ class RuleName(StrEnum):
     NOT_ALLOWED = "not_allowed"  # the shop is tried out, and this address is not among those it may write to
     EXIT = "exit"  # the campaign's exit condition is met
     COOLDOWN = "cooldown"  # was in this campaign too recently
+    MUTED = "muted"  # came into a campaign that mutes this one, too recently
+    SUNSET = "sunset"  # has not answered anything for so long that marketing stops
     ONLY_IF = "only_if"  # the step's own condition is not met
     CAPPED = "capped"  # too many messages in a short time
     QUIET_HOURS = "quiet_hours"  # it is night where the person lives
@@ -100,6 +102,8 @@ def audience_context(project: Project, now: datetime, *, since: datetime) -> Aud
         since=since,
         until=now + timedelta(days=1),
         shop_zone=project.settings.shop.zone,
+        shop_region=project.settings.shop.region,
+        standing=project.settings.rfm.standing,
         segments=project.segments,
         scores=project.scores,
     )
@@ -189,6 +193,26 @@ def _came_to_nothing(enrollment: FromClause) -> ColumnElement[bool]:
     return and_(enrollment.c.state != EnrollmentState.ACTIVE, exists().where(of_it), ~exists().where(of_it, other))
 
 
+def _not_muted(ask: Ask) -> ColumnElement[bool] | None:
+    """Ask whether the person came into a campaign that mutes this one, its holdout included: both halves stay comparable."""
+    if not ask.campaign.limits.muted_by:
+        return None
+    other = enrollments.alias()
+    recent = (
+        and_(other.c.campaign == name, other.c.enrolled_at > literal(ask.now - time, UtcDateTime()))
+        for name, time in sorted(ask.campaign.limits.muted_by.items())
+    )
+    return ~exists().where(other.c.customer_id == ask.customer.c.id, or_(*recent))
+
+
+def _answers(ask: Ask) -> ColumnElement[bool] | None:
+    """Ask whether the person has given a sign of life since the shop's marketing began to go unanswered."""
+    sunset = ask.project.settings.limits.sunset
+    if sunset is None or ask.campaign.purpose is not Purpose.MARKETING:
+        return None
+    return ~unanswered_for(ask.context, ask.customer, count=sunset.count, days=sunset.window.days)
+
+
 def _only_if(ask: Ask) -> ColumnElement[bool] | None:
     if ask.step.only_if is None or ask.enrollment is None:
         return None
@@ -214,6 +238,8 @@ RULES: tuple[Rule, ...] = (
     Rule(RuleName.NOT_ALLOWED, "is not among those whom this shop may write to while it is tried out", _ALWAYS, _allowed),
     Rule(RuleName.EXIT, "the campaign's exit condition is met", _ENROLLED, _not_exited),
     Rule(RuleName.COOLDOWN, "was in this campaign too recently", frozenset({Stage.ENROLL}), _cooled_down),
+    Rule(RuleName.MUTED, "came into a campaign that mutes this one", _ALWAYS, _not_muted),
+    Rule(RuleName.SUNSET, "has answered nothing for so long that marketing stops", _ALWAYS, _answers),
     Rule(RuleName.ONLY_IF, "did not need this step (its only_if)", _ENROLLED, _only_if),
     Rule(RuleName.LATE, "the time for it has passed", _ENROLLED, _in_time),
     Rule(RuleName.CAPPED, "would get too many messages in a short time", _ENROLLED, within_caps),

@@ -42,6 +42,11 @@ class Limits(FileModel):
     cooldown: PositiveDuration | None = Field(
         None, description="Nobody comes in again within this time; without one each occasion counts.", examples=["120d"]
     )
+    muted_by: dict[Name, PositiveDuration] = Field(
+        default_factory=dict,
+        description="Other campaigns, and how long after coming into one of them nobody gets anything of this one.",
+        examples=[{"thank_you": "14d"}],
+    )
     on_capped: Literal["defer", "skip"] = Field(
         "defer",
         description='When the shop\'s caps are reached: "defer" waits for up to a week, "skip" leaves it.',

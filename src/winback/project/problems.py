@@ -158,6 +158,8 @@ def in_file(loc: tuple[int | str, ...], value: Any) -> tuple[KeyPath, bool]:
     """Return the path in the file of a model's location, which also names presets; say whether its last part is not there."""
     path: list[str | int] = []
     for place, part in enumerate(loc):
+        if place < len(loc) - 1 and isinstance(value, dict) and value.get("preset") == part and loc[place - 1] == "audience":
+            continue  # the preset's name, which may be the name of a key too: segment, score
         inside = _child(value, part)
         if inside is not _NOTHING:
             path.append(part)

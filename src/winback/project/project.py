@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -79,6 +79,15 @@ class Project:
     def key(self, purpose: KeyPurpose) -> bytes:
         """Return the 32-byte key for one purpose."""
         return hmac.digest(self.secret, purpose.encode(), hashlib.sha256)
+
+    def expressions(self) -> Iterator[str]:
+        """Yield every condition of the files that are in use."""
+        for campaign in self.campaigns.values():
+            if campaign.enabled:
+                given = (campaign.audience.where, campaign.exit.when, *(step.only_if for step in campaign.steps))
+                yield from (expression for expression in given if expression is not None)
+        yield from (segment.where for segment in self.segments.values())
+        yield from (rule.where for score in self.scores.values() for rule in score.fit)
 
     def import_settings(self) -> ImportSettings:
         """Return what imports need to know of the shop."""

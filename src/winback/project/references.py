@@ -148,6 +148,7 @@ class _Check:
     def problems(self) -> Iterator[Problem]:
         """Yield everything that is wrong, in the order of the file as far as that is easy."""
         yield from self._audience()
+        yield from self._muted_by()
         yield from self._late()
         yield from self._variants()
         if self.campaign.exit.when is not None:
@@ -194,6 +195,15 @@ class _Check:
 
     def _known(self, name: str, found: Mapping[str, object], file: str) -> bool:
         return name in found or file in self.loaded.broken or f"{file}:{name}" in self.loaded.broken
+
+    def _muted_by(self) -> Iterator[Problem]:
+        others = {*self.loaded.campaigns, *self.loaded.broken} - {self.campaign.name}
+        for name in self.campaign.limits.muted_by:
+            if name == self.campaign.name:
+                yield self.file.problem(("limits", "muted_by", name), "the campaign mutes itself", "that is what cooldown is for")
+            elif name not in others:
+                known = suggestion(name, others) or "name a file of campaigns/"
+                yield self.file.problem(("limits", "muted_by", name), f"there is no campaign {name!r}", known)
 
     def _late(self) -> Iterator[Problem]:
         if self.campaign.schedule.late < _SHORTEST_LATE:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import time, timedelta
 from ipaddress import ip_address
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -15,9 +15,12 @@ from winback.filemodel import FileModel, Name, PositiveDuration, Text, refused
 from winback.project.gateways import GatewaySettings
 from winback.project.signing import DkimKeys, DkimSettings
 from winback.project.staging import Allowed, Staging, phone_with_country
-from winback.project.values import Cap, Caps, Color, Price, QuietHours, QuietSpan, Threshold
+from winback.project.values import Cap, Caps, Color, Price, QuietHours, QuietSpan, Sunset, Threshold
 from winback.secrets import Secret
 from winback.store import Channel
+
+if TYPE_CHECKING:
+    from winback.audience import Standing
 
 #: The default of `database.url`.
 DEFAULT_DATABASE = "sqlite:///var/winback.sqlite"
@@ -233,6 +236,12 @@ class LimitSettings(FileModel):
         examples=[["1 in 24h", "4 in 30d"]],
     )
 
+    sunset: Sunset = Field(
+        None,
+        description='When marketing to somebody stops: "5 in 60d" after five messages unanswered, the first 60 days ago or more.',
+        examples=["5 in 60d"],
+    )
+
     def for_channel(self, channel: Channel) -> tuple[Cap, ...]:
         """Return the caps of a channel."""
         return self.email if channel is Channel.EMAIL else self.sms
@@ -268,6 +277,36 @@ class PauseSettings(FileModel):
         json_schema_extra={"default": "0.3%"},
     )
     complaints_from: int = Field(1000, ge=100, description="Of so many messages at least.", examples=[1000])
+
+
+class RfmSettings(FileModel):
+    """How buyers are compared with each other: `rfm_group` and its like, `abc`."""
+
+    window: PositiveDuration = Field(timedelta(days=365), description="The orders of which time count.", examples=["365d"])
+    monetary: Literal["average", "total"] = Field(
+        "total", description="Whether money is the average order or the total of them.", examples=["average"]
+    )
+
+    @property
+    def standing(self) -> Standing:
+        """Return both as one value."""
+        from winback.audience import Standing
+
+        return Standing(self.window, self.monetary)
+
+
+def _whole_days(value: timedelta) -> timedelta:
+    if value % timedelta(days=1):
+        raise refused("is not a number of days", "write '90d'")
+    return value
+
+
+class PredictionSettings(FileModel):
+    """What is predicted of each buyer: `expected_orders`."""
+
+    within: Annotated[PositiveDuration, AfterValidator(_whole_days)] = Field(
+        timedelta(days=90), description="The coming time whose orders are counted.", examples=["90d"]
+    )
 
 
 class TrackingSettings(FileModel):
@@ -375,6 +414,8 @@ class Settings(FileModel):
     limits: LimitSettings = Field(default_factory=LimitSettings, description="How many messages one person gets at most.")
     quiet_hours: QuietHourSettings = Field(default_factory=QuietHourSettings, description="When no message arrives.")
     pause: PauseSettings = Field(default_factory=PauseSettings, description="When a campaign is paused because of its results.")
+    rfm: RfmSettings = Field(default_factory=RfmSettings, description="How buyers are compared with each other.")
+    predictions: PredictionSettings = Field(default_factory=PredictionSettings, description="What is predicted of each buyer.")
     tracking: TrackingSettings = Field(default_factory=TrackingSettings, description="What is learnt from letters.")
     dispatch: DispatchSettings = Field(default_factory=DispatchSettings, description="How messages are handed over.")
     dkim: DkimKeys = Field((), description="Keys that sign every letter; two for two algorithms.")
@@ -396,7 +437,9 @@ __all__ = [
     "ImapSettings",
     "LimitSettings",
     "PauseSettings",
+    "PredictionSettings",
     "QuietHourSettings",
+    "RfmSettings",
     "Settings",
     "ShopSettings",
     "TrackingSettings",

@@ -125,6 +125,19 @@ def _cap(value: Any) -> Cap:
     return Cap(count, window)
 
 
+def _sunset(value: Any) -> Cap | None:
+    if value is None or value == "off":
+        return None
+    if not isinstance(value, Cap) and (not isinstance(value, str) or _CAP.fullmatch(value.strip()) is None):
+        raise refused(
+            f"{value!r} is no sunset", 'write "5 in 60d": after five unanswered messages in sixty days or more, or "off"'
+        )
+    sunset = _cap(value)
+    if sunset.window % timedelta(days=1):
+        raise refused(f"{value!r} is not a number of days", 'write "5 in 60d"')
+    return sunset
+
+
 def _caps(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
@@ -190,6 +203,9 @@ Weekdays = Annotated[
     *written_as(_weekdays, type="array", items={"enum": list(WEEKDAYS)}, minItems=1, examples=[["tue", "wed", "thu"]]),
 ]
 _OneCap = Annotated[Cap, *written_as(_cap, type="string", pattern=r"^\d+ (in|per) .+$", examples=["4 in 7d"])]
+Sunset = Annotated[
+    Cap | None, *written_as(_sunset, type="string", pattern=r"^(off|\d+ (in|per) .+)$", examples=["5 in 60d", "off"])
+]
 Caps = Annotated[tuple[_OneCap, ...], BeforeValidator(_caps), Field(strict=False)]
 TemplateName = Annotated[str, AfterValidator(_template), WithJsonSchema({"type": "string", "examples": ["sleeping/hello"]})]
 Color = Annotated[

@@ -38,10 +38,12 @@ from winback.store.people import (
     Channel,
     Consent,
     Customer,
+    Prediction,
     Purpose,
     ScoreCrossing,
     ScoreState,
     SegmentMember,
+    Standing,
     Suppression,
     SuppressionReason,
 )
@@ -62,6 +64,8 @@ suppressions = table(Suppression)
 segment_members = table(SegmentMember)
 score_states = table(ScoreState)
 score_crossings = table(ScoreCrossing)
+standings = table(Standing)
+predictions = table(Prediction)
 orders = table(Order)
 order_lines = table(OrderLine)
 events = table(Event)
@@ -124,11 +128,13 @@ __all__ = [
     "Pass",
     "Place",
     "PlanFunnel",
+    "Prediction",
     "Purpose",
     "Receipt",
     "ScoreCrossing",
     "ScoreState",
     "SegmentMember",
+    "Standing",
     "Suppression",
     "SuppressionReason",
     "UtcDateTime",
@@ -161,12 +167,14 @@ __all__ = [
     "places",
     "plan_funnels",
     "plus_seconds",
+    "predictions",
     "reading",
     "receipts",
     "score_crossings",
     "score_states",
     "seconds_between",
     "segment_members",
+    "standings",
     "suppressions",
     "table",
     "writing",

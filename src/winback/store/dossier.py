@@ -27,10 +27,12 @@ from winback.store import (
     messages,
     order_lines,
     orders,
+    predictions,
     receipts,
     score_crossings,
     score_states,
     segment_members,
+    standings,
     suppressions,
 )
 from winback.store.consent import unblocked
@@ -93,7 +95,19 @@ def dossier(connection: Connection, person: Row[Any]) -> dict[str, Any]:
         "orders_in_short": orders_in_short(person),
         "orders": _orders(connection, person.id),
         "events": _plain_rows(connection, events, person.id, ("external_id", "name", "at", "properties"), events.c.at),
-        "segments": _plain_rows(connection, segment_members, person.id, ("segment", "entered_at"), segment_members.c.entered_at),
+        "segments": _plain_rows(
+            connection, segment_members, person.id, ("segment", "entered_at", "left_at"), segment_members.c.entered_at
+        ),
+        "standing": _plain_rows(
+            connection,
+            standings,
+            person.id,
+            ("recency", "frequency", "monetary", "rfm_group", "group_before", "abc", "since"),
+            standings.c.customer_id,
+        ),
+        "prediction": _plain_rows(
+            connection, predictions, person.id, ("p_alive", "expected_orders", "updated_at"), predictions.c.customer_id
+        ),
         "scores": _plain_rows(
             connection, score_states, person.id, ("model", "value", "level", "since", "updated_at"), score_states.c.model
         ),

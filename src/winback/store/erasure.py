@@ -21,8 +21,10 @@ from winback.store import (
     message_history,
     messages,
     orders,
+    predictions,
     receipts,
     segment_members,
+    standings,
     suppressions,
 )
 from winback.store.consent import suppress
@@ -115,7 +117,8 @@ def _empty_what_tells(connection: Connection, person: Row[Any]) -> None:
     connection.execute(update(message_history).where(message_history.c.message_id.in_(own)).values(detail=None))
     connection.execute(update(interactions).where(interactions.c.customer_id == person.id).values(user_agent=None, address=None))
     connection.execute(update(receipts).where(receipts_of(person)).values(raw={}))
-    connection.execute(delete(segment_members).where(segment_members.c.customer_id == person.id))
+    for table in (segment_members, standings, predictions):
+        connection.execute(delete(table).where(table.c.customer_id == person.id))
     # Some mail servers repeat the address in why they refuse it.
     for address in _addresses(person):
         for table, column, mine in (

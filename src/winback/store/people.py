@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Column, Index, UniqueConstraint, text
+from sqlalchemy import Column, ForeignKey, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from winback.store.types import Id, Json, UtcDateTime
@@ -114,13 +114,14 @@ class Suppression(SQLModel, table=True):
 
 
 class SegmentMember(SQLModel, table=True):
-    """A customer now inside a named audience of campaigns/audiences.toml, and since when."""
+    """A customer inside a named audience of campaigns/audiences.toml, since when, or until when they were."""
 
     __tablename__ = "segment_members"
 
     segment: str = Field(max_length=100, primary_key=True)
     customer_id: int = Field(sa_type=Id, foreign_key="customers.id", primary_key=True)
     entered_at: datetime = Field(sa_type=UtcDateTime)
+    left_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # empty while they are inside
 
 
 class ScoreState(SQLModel, table=True):
@@ -150,3 +151,30 @@ class ScoreCrossing(SQLModel, table=True):
     upward: bool
     value: float
     at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Standing(SQLModel, table=True):
+    """Where a buyer stands among all, as of the last day on which something asked for it (see `audience.standings`)."""
+
+    __tablename__ = "standings"
+
+    customer_id: int = Field(sa_column=Column(Id, ForeignKey("customers.id"), primary_key=True, autoincrement=False))
+    recency: int  # marks from 1 to 5
+    frequency: int
+    monetary: int
+    rfm_group: str = Field(max_length=20)
+    group_before: str | None = Field(default=None, max_length=20)
+    abc: str = Field(max_length=1)
+    since: datetime = Field(sa_type=UtcDateTime)  # in this group since
+    updated_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class Prediction(SQLModel, table=True):
+    """What is to be expected of a buyer, as of the last day on which something asked for it (see `audience.predictions`)."""
+
+    __tablename__ = "predictions"
+
+    customer_id: int = Field(sa_column=Column(Id, ForeignKey("customers.id"), primary_key=True, autoincrement=False))
+    p_alive: float  # 0 to 1
+    expected_orders: float
+    updated_at: datetime = Field(sa_type=UtcDateTime)

@@ -6,7 +6,17 @@ import re
 from datetime import timedelta
 from typing import NamedTuple
 
-from winback.audience.presets import AfterEvent, AfterOrder, Birthday, EnteredSegment, Inactive, ReachedScore, Sleeping
+from winback.audience.presets import (
+    AfterEvent,
+    AfterOrder,
+    Birthday,
+    EnteredSegment,
+    Inactive,
+    Milestone,
+    ReachedScore,
+    Replenish,
+    Sleeping,
+)
 from winback.durations import format_duration
 from winback.policy import REASONS
 from winback.project import Campaign
@@ -100,14 +110,22 @@ def audience_text(campaign: Campaign) -> str:
                 f"{order}, {format_duration(audience.delay)} after they were {voided}" if audience.delay else f"{order} {voided}"
             )
         case ReachedScore():
-            return f"people whose score {audience.score} reaches {audience.level}"
+            stays = audience.stays
+            does = f"has been at {audience.level} for {_spelled(stays)}" if stays else f"reaches {audience.level}"
+            return f"people whose score {audience.score} {does}"
         case AfterEvent():
             unless = f", unless they then did {audience.unless}" if audience.unless else ""
             return f"people who did {audience.event}{unless}"
         case EnteredSegment():
-            return f"people who enter the segment {audience.segment}"
+            return f"people who {audience.when.removesuffix('s')} the segment {audience.segment}"
+        case Milestone():
+            values = ", ".join(f"{value:g}" for value in sorted(audience.reaches))
+            return f"people whose {audience.field.removeprefix('attributes.')} reach {values}"
+        case Replenish():
+            return f"customers whose next order is expected{_days_from(audience.offset)}"
         case _:
-            return "everybody, on " + ", ".join(f"{day:%-d %B %Y}" for day in audience.on)
+            days = ", ".join(day if isinstance(day, str) else f"{day:%-d %B %Y}" for day in audience.on)
+            return f"everybody, on {days}{_days_from(audience.offset)}"
 
 
 def _silence(inactive: Inactive) -> str:
@@ -143,6 +161,8 @@ _RULES = {
     "not_allowed": "Among those whom a shop on trial may write to",
     "exit": "The exit is not reached",
     "cooldown": "Rested since the last time",
+    "muted": "Not muted by another campaign",
+    "sunset": "Has given a sign of life",
     "only_if": "Meets the step’s only_if",
     "late": "Still in time",
     "capped": "Room under the caps",

@@ -1,0 +1,85 @@
+"""Presets about dates: a day that comes back every year, and given days and holidays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import date, time
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, and_, false, func, literal, or_, true
+
+from winback.audience.context import AudienceContext
+from winback.audience.holidays import countries_with
+from winback.audience.occasions import DAY, Selected, end_of, local_dates, row, together
+from winback.audience.presets import Birthday, Everyone
+from winback.audience.sql import attribute_value
+from winback.clock import local_instant
+from winback.store import customers
+
+#: Anniversaries are looked for this many years back.
+_YEARS = 60
+
+
+def birthday(audience: Birthday, context: AudienceContext) -> Selected:
+    found = []
+    for anchor, elsewhere in local_dates(context):
+        day = anchor - audience.offset
+        condition = _falls_on(audience, day, context)
+        if elsewhere:
+            condition = and_(condition, customers.c.local_zone.not_in(elsewhere))
+        found.append(row(occasion=literal(str(day.year)), ripe_at=end_of(anchor, context), anchor_on=anchor).where(condition))
+    return together(found)
+
+
+def _falls_on(audience: Birthday, day: date, context: AudienceContext) -> ColumnElement[bool]:
+    """Ask whether the yearly date falls on a day; 29 February moves in years without one, as the campaign says."""
+    days = [(day.month, day.day)]
+    leap = {"feb28": (2, 28), "mar1": (3, 1)}.get(audience.leap_day)
+    if (day.month, day.day) == leap and not _is_leap(day.year):
+        days.append((2, 29))
+    if audience.field == "birthday":
+        return or_(*(and_(customers.c.birth_month == month, customers.c.birth_day == number) for month, number in days))
+    if audience.field == "first_order":
+        return or_(false(), *_anniversaries(day, days, ZoneInfo(context.shop_zone)))
+    written = attribute_value(customers.c.attributes, audience.field.removeprefix("attributes."), "text")
+    # A date of one's own is written 2019-05-17, or --05-17 where the year is unknown: its last five letters say the day.
+    month_and_day = func.substr(written, func.length(written) - 4, 5)
+    return month_and_day.in_([f"{month:02d}-{number:02d}" for month, number in days])
+
+
+def _anniversaries(day: date, days: Sequence[tuple[int, int]], zone: ZoneInfo) -> Iterator[ColumnElement[bool]]:
+    for year in range(day.year - _YEARS, day.year):
+        for month, number in days:
+            if (month, number) == (2, 29) and not _is_leap(year):
+                continue
+            first = date(year, month, number)
+            start, end = (local_instant(each, time(0), zone) for each in (first, first + DAY))
+            yield and_(customers.c.first_order_at >= start, customers.c.first_order_at < end)
+
+
+def _is_leap(year: int) -> bool:
+    return year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+
+
+def everyone(audience: Everyone, context: AudienceContext) -> Selected:
+    """Select everybody on the given days, and on holidays those in whose country the day is one."""
+    found = []
+    for anchor, elsewhere in local_dates(context):
+        day = anchor - audience.offset
+        condition = _celebrated(audience, day, context)
+        if condition is None:
+            continue
+        if elsewhere:
+            condition = and_(condition, customers.c.local_zone.not_in(elsewhere))
+        found.append(row(occasion=literal(day.isoformat()), ripe_at=end_of(anchor, context), anchor_on=anchor).where(condition))
+    return together(found)
+
+
+def _celebrated(audience: Everyone, day: date, context: AudienceContext) -> ColumnElement[bool] | None:
+    """Return who has this day, None for nobody; whose country is unknown lives in the shop's."""
+    if day in audience.dates:
+        return true()
+    countries = countries_with(audience.holidays, day)
+    if not countries:
+        return None
+    return func.coalesce(customers.c.country, context.shop_region).in_(countries)

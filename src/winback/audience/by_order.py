@@ -1,0 +1,138 @@
+"""Presets about orders: customers asleep, some time after an order, a number of orders reached, the next one expected."""
+
+from __future__ import annotations
+
+from datetime import datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import ColumnElement, Float, Select, and_, case, cast, exists, func, literal, or_, select
+
+from winback.audience.context import AudienceContext
+from winback.audience.money import major_units
+from winback.audience.occasions import DAY, Selected, between, later, row, together
+from winback.audience.presets import AfterOrder, Milestone, Replenish, Sleeping
+from winback.audience.rhythm import UNKNOWN_RHYTHM, asleep, later_by_rhythms
+from winback.audience.sql import moment
+from winback.clock import local_instant
+from winback.store import VOID_STATUSES, customers, orders, segment_members
+
+#: Less than the smallest coin.
+_ROUNDING = 0.0001
+
+
+def sleeping(audience: Sleeping, context: AudienceContext) -> Select[Any]:
+    inactive = audience.inactive
+    last = customers.c.last_order_at
+    if inactive.rhythms is None:
+        sleeps: ColumnElement[bool] = last < _before(context, inactive.at_least or UNKNOWN_RHYTHM, and_that_day=True)
+    else:
+        sleeps = asleep(inactive.rhythms, context.now)
+    if inactive.at_most is not None:
+        sleeps = and_(sleeps, last >= _before(context, inactive.at_most))
+    return (
+        row(occasion=customers.c.last_order_id, ripe_at=moment(context.now), anchor_at=moment(context.now), order_id=orders.c.id)
+        .join_from(customers, orders, orders.c.external_id == customers.c.last_order_id)
+        .where(sleeps)
+    )
+
+
+def _before(context: AudienceContext, ago: timedelta, *, and_that_day: bool = False) -> datetime:
+    """Return the moment so long ago; whole days are counted on the shop's calendar, the day itself included if so asked."""
+    days, rest = divmod(ago, DAY)
+    if rest:
+        return context.now - ago
+    zone = ZoneInfo(context.shop_zone)
+    day = context.now.astimezone(zone).date() - days * DAY
+    return local_instant(day + DAY if and_that_day else day, time(0), zone)
+
+
+def after_order(audience: AfterOrder, context: AudienceContext) -> Select[Any]:
+    at = orders.c[f"{audience.after}_at"]
+    void = orders.c.status.in_(VOID_STATUSES)
+    selected = (
+        row(occasion=orders.c.external_id, ripe_at=later(at, audience.wait), anchor_at=at, order_id=orders.c.id)
+        .join_from(customers, orders, orders.c.customer_id == customers.c.id)
+        .where(*between(at, context, audience.wait), void if audience.after == "voided" else ~void)
+    )
+    if not audience.first:
+        return selected
+    earlier = orders.alias()
+    before = or_(
+        earlier.c.placed_at < orders.c.placed_at, and_(earlier.c.placed_at == orders.c.placed_at, earlier.c.id < orders.c.id)
+    )
+    return selected.where(
+        ~exists().where(earlier.c.customer_id == orders.c.customer_id, earlier.c.status.not_in(VOID_STATUSES), before)
+    )
+
+
+def replenish(audience: Replenish, context: AudienceContext) -> Select[Any]:
+    """Select customers whose next order is expected, so long before or after that moment."""
+    expected = later_by_rhythms(1, by=audience.offset)
+    return (
+        row(occasion=customers.c.last_order_id, ripe_at=expected, anchor_at=expected, order_id=orders.c.id)
+        .join_from(customers, orders, orders.c.external_id == customers.c.last_order_id)
+        .where(*between(expected, context, timedelta()))
+    )
+
+
+def milestone(audience: Milestone, context: AudienceContext) -> Selected:
+    """Select customers who reached a value; who passes several at once gets the highest."""
+    return _by_orders(audience, context) if audience.about_an_order else _by_attribute(audience, context)
+
+
+def _by_orders(audience: Milestone, context: AudienceContext) -> Select[Any]:
+    """Select the orders with which a value was reached: it is above what was before them, and not above what was after."""
+    earlier = orders.alias("earlier")
+    goes_before = or_(
+        earlier.c.placed_at < orders.c.placed_at, and_(earlier.c.placed_at == orders.c.placed_at, earlier.c.id < orders.c.id)
+    )
+    counted = and_(earlier.c.customer_id == orders.c.customer_id, earlier.c.status.not_in(VOID_STATUSES), goes_before)
+    if audience.field == "orders":
+        before: ColumnElement[Any] = select(cast(func.count(), Float())).where(counted).scalar_subquery()
+        worth: ColumnElement[Any] = literal(1.0)
+    else:
+        spent = select(func.coalesce(func.sum(earlier.c.total_minor), 0)).where(counted, earlier.c.currency == orders.c.currency)
+        before, worth = (
+            major_units(spent.scalar_subquery(), orders.c.currency),
+            major_units(orders.c.total_minor, orders.c.currency),
+        )
+    placed = (
+        select(orders.c.id, orders.c.customer_id, orders.c.placed_at, before.label("before"), worth.label("worth"))
+        .where(*between(orders.c.placed_at, context, timedelta()), orders.c.status.not_in(VOID_STATUSES))
+        .subquery("placed")
+    )
+    # Added in whole minor units each sum is exact; the two rounded parts may miss a value by the last digit of a float.
+    after = placed.c.before + placed.c.worth + _ROUNDING
+    reached = {value: and_(placed.c.before + _ROUNDING < value, after >= value) for value in audience.descending}
+    occasion = case(*((condition, audience.occasion(value)) for value, condition in reached.items()))
+    return (
+        row(occasion=occasion, ripe_at=placed.c.placed_at, anchor_at=placed.c.placed_at, order_id=placed.c.id)
+        .join_from(customers, placed, placed.c.customer_id == customers.c.id)
+        .where(or_(*reached.values()))
+    )
+
+
+def _by_attribute(audience: Milestone, context: AudienceContext) -> Selected:
+    """Select who has newly come to have that much of an attribute: each value is watched as a segment of its own."""
+    found = []
+    higher = segment_members.alias("higher")
+    for place, value in enumerate(audience.descending):
+        entered = segment_members.c.entered_at
+        at_once = exists().where(
+            higher.c.segment.in_([audience.occasion(each) for each in audience.descending[:place]]),
+            higher.c.customer_id == customers.c.id,
+            higher.c.entered_at <= entered,
+            higher.c.left_at.is_(None),
+        )
+        found.append(
+            row(occasion=literal(audience.occasion(value)), ripe_at=entered, anchor_at=entered)
+            .join_from(customers, segment_members, segment_members.c.customer_id == customers.c.id)
+            .where(
+                segment_members.c.segment == audience.occasion(value),
+                segment_members.c.left_at.is_(None),
+                *between(entered, context, timedelta()),
+                ~at_once,
+            )
+        )
+    return together(found)

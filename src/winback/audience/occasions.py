@@ -1,0 +1,90 @@
+"""The rows that every preset selects: customer, occasion, anchor, order, and when it is ripe; and the windows they lie in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+from sqlalchemy import ColumnElement, CompoundSelect, Date, Select, String, cast, false, literal, null, select, union_all
+
+from winback.audience.context import AudienceContext
+from winback.audience.sql import moment
+from winback.clock import local_instant
+from winback.store import Id, UtcDateTime, customers, plus_seconds
+
+DAY = timedelta(days=1)
+
+Selected = Select[Any] | CompoundSelect[Any]
+
+
+def row(
+    *,
+    occasion: ColumnElement[Any],
+    ripe_at: ColumnElement[Any],
+    anchor_at: ColumnElement[Any] | None = None,
+    anchor_on: date | None = None,
+    order_id: ColumnElement[Any] | None = None,
+) -> Select[Any]:
+    """Return a SELECT over customers of the columns that every preset gives, typed alike on both databases."""
+    return select(
+        customers.c.id.label("customer_id"),
+        cast(occasion, String()).label("occasion"),
+        (cast(null(), UtcDateTime()) if anchor_at is None else anchor_at).label("anchor_at"),
+        (cast(null(), Date()) if anchor_on is None else literal(anchor_on, Date())).label("anchor_on"),
+        (cast(null(), Id) if order_id is None else order_id).label("order_id"),
+        ripe_at.label("ripe_at"),
+    )
+
+
+def end_of(day: date, context: AudienceContext) -> ColumnElement[Any]:
+    """Return the moment at which a date is over where the shop is."""
+    return moment(local_instant(day + DAY, time(0), ZoneInfo(context.shop_zone)))
+
+
+def later(at: ColumnElement[Any], by: timedelta) -> ColumnElement[Any]:
+    """Return a moment, that much later."""
+    return plus_seconds(at, literal(by.total_seconds())) if by else at
+
+
+def between(at: ColumnElement[Any], context: AudienceContext, wait: timedelta) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions for "so long after `at` is between `since` and `until`"."""
+    return at >= moment(context.since - wait), at < moment(context.until - wait)
+
+
+def together(found: Sequence[Select[Any]]) -> Selected:
+    """Return several SELECTs of rows as one, and one without any row for none."""
+    if not found:
+        return row(occasion=literal(""), ripe_at=cast(null(), UtcDateTime())).where(false())
+    return union_all(*found) if len(found) > 1 else found[0]
+
+
+def local_dates(context: AudienceContext) -> Iterator[tuple[date, list[str]]]:
+    """Yield the local dates between `since` and `until`, each with the zones in which it is not between them.
+
+    At one moment there are two or three dates on Earth: who lives where a date has passed, or is not near yet, does not get it.
+    """
+    first, last = _dates_at(context.since), _dates_at(context.until)
+    day = min(first.values())
+    while day <= max(last.values()):
+        yield day, sorted(zone for zone in first if not first[zone] <= day <= last[zone])
+        day += DAY
+
+
+def _dates_at(at: datetime) -> dict[str, date]:
+    """Return the local date in every zone."""
+    return _dates_at_quarter(at.astimezone(UTC).replace(minute=at.minute // 15 * 15, second=0, microsecond=0))
+
+
+@lru_cache(maxsize=64)
+def _dates_at_quarter(quarter: datetime) -> dict[str, date]:
+    # Local midnights lie on quarters of an hour everywhere.
+    return {name: quarter.astimezone(zone).date() for name, zone in _zones().items()}
+
+
+@lru_cache(maxsize=1)
+def _zones() -> dict[str, ZoneInfo]:
+    # ZoneInfo itself remembers only the last eight, and reads the others from disk again.
+    return {name: ZoneInfo(name) for name in sorted(available_timezones())}

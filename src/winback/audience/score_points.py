@@ -1,0 +1,99 @@
+"""The points of scores: what counts, by which rule, and what it is worth at a moment."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, CompoundSelect, Float, Select, case, func, literal, select, union_all
+
+from winback.audience.context import AudienceContext
+from winback.audience.scores import AtMost, ScoreModel, ScoreRule
+from winback.audience.where import compile_condition
+from winback.store import InteractionClass, InteractionKind, UtcDateTime, customers, events, interactions, seconds_between
+
+#: Points older than this many half-lives are left out: their scale, 2 to the power of minus 500, is still far from zero, and
+#: each level that was reached since then stays where it was, however often it is computed.
+_FORGOTTEN = 500
+
+KINDS = {"opened": InteractionKind.OPEN, "clicked": InteractionKind.CLICK}
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def source(rule: ScoreRule) -> Select[Any]:
+    """Select what happened by one rule: who, when, and which row says so."""
+    if rule.event is not None:
+        return select(events.c.customer_id, events.c.at, events.c.id).where(events.c.name == rule.event)
+    kind = KINDS[str(rule.message)].value
+    human = interactions.c.klass == InteractionClass.HUMAN.value
+    # Opening one message ten times is one opening.
+    return (
+        select(
+            interactions.c.customer_id,
+            func.min(interactions.c.at, type_=UtcDateTime()).label("at"),
+            func.min(interactions.c.id).label("id"),
+        )
+        .where(interactions.c.kind == kind, human)
+        .group_by(interactions.c.customer_id, interactions.c.message_id)
+    )
+
+
+def points(model: ScoreModel, now: datetime, *, chosen: Select[Any]) -> Select[Any] | CompoundSelect[Any]:
+    """Select everything that counts of the chosen customers: who, when, how many points, by which rule and row."""
+    parts: list[Select[Any]] = []
+    for group, limit in {"": None, **model.groups}.items():
+        given = [_by_rule(model, number, now, chosen) for number, rule in enumerate(model.rules) if (rule.group or "") == group]
+        if given and limit is None:
+            parts += given
+        elif given and limit is not None:
+            together = (union_all(*given) if len(given) > 1 else given[0]).subquery()
+            parts.append(_first_of_each_period(together, limit))
+    return union_all(*parts) if len(parts) > 1 else parts[0]
+
+
+def _by_rule(model: ScoreModel, number: int, now: datetime, chosen: Select[Any]) -> Select[Any]:
+    rule = model.rules[number]
+    rows = source(rule).subquery()
+    conditions = [rows.c.at <= now, rows.c.customer_id.in_(chosen)]
+    # Points that have expired still say which levels were reached, and what came after the first of a period.
+    if model.half_life is not None and model.half_life * _FORGOTTEN < now - _EPOCH:
+        conditions.append(rows.c.at > now - model.half_life * _FORGOTTEN)
+    found = select(
+        rows.c.customer_id,
+        rows.c.at,
+        literal(float(rule.points), Float()).label("points"),
+        literal(number).label("rule"),
+        rows.c.id,
+    ).where(*conditions)
+    return found if rule.at_most is None else _first_of_each_period(found.subquery(), rule.at_most)
+
+
+def _first_of_each_period(rows: Any, limit: AtMost) -> Select[Any]:
+    """Select the first rows of each customer in each period, as many as the limit lets count."""
+    period = func.floor(seconds_between(_EPOCH, rows.c.at) / limit.period.total_seconds())
+    order = [rows.c.at, rows.c.rule, rows.c.id]
+    place = func.row_number().over(partition_by=[rows.c.customer_id, period], order_by=order)
+    numbered = select(rows, place.label("place")).subquery()
+    return select(*(numbered.c[column.name] for column in rows.c)).where(numbered.c.place <= limit.count)
+
+
+def expired(model: ScoreModel, at: datetime, now: datetime) -> bool:
+    """Say whether points of a moment are worth nothing any more at `now`."""
+    return model.expires is not None and at < now - model.expires
+
+
+def worth(model: ScoreModel, given: float, at: datetime, now: datetime) -> float:
+    """Return what points that were given at a moment are worth at `now`."""
+    if expired(model, at, now):
+        return 0.0
+    return given * 2.0 ** ((at - now) / model.half_life) if model.half_life is not None else given
+
+
+def fit_points(model: ScoreModel, context: AudienceContext) -> ColumnElement[Any]:
+    """Return SQL for the points that a customer gets for who they are."""
+    total: ColumnElement[Any] = literal(0.0, Float())
+    for rule in model.fit:
+        holds = compile_condition(rule.where, context, scope="customer", customer=customers)
+        total += case((holds, float(rule.points)), else_=0.0)
+    return total
