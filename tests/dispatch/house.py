@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from itertools import count
@@ -92,6 +92,11 @@ class House:
         """
         with writing(self.engine) as connection:
             return [self._plan(connection, campaign, step, columns) for _ in range(number)]
+
+    def due_to(self, external_ids: Iterable[str], campaign: str = "wake", **columns: Any) -> list[str]:
+        """Write a message that is due now to each of these people, whose columns are those; return their ids."""
+        with writing(self.engine) as connection:
+            return [self._plan(connection, campaign, "", {**columns, "external_id": each}) for each in external_ids]
 
     def person(self, external_id: str = "", **columns: Any) -> int:
         """Write a customer whom every channel reaches; return the row's id."""

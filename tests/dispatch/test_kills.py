@@ -138,9 +138,10 @@ def test_killed_at_a_point_nothing_is_lost_and_nothing_goes_twice(
     served: House, database_url: str, server: SmtpServer, reaper: Reaper, children: Nursery, point: str
 ) -> None:
     where, times = POINTS[point]
-    long = frozenset(address(number) for number in range(10, RECIPIENTS, 90)) if where == "CONTENT" else None
-    for number in range(RECIPIENTS):
-        served.due(external_id=name(number), attributes={"long": True} if long and address(number) in long else {})
+    numbers = range(10, RECIPIENTS, 90) if where == "CONTENT" else range(0)
+    long = frozenset(map(address, numbers)) or None
+    served.due_to(map(name, numbers), attributes={"long": True})
+    served.due_to(name(number) for number in range(RECIPIENTS) if number not in numbers)
     by_itself = where.islower()
     for count in times:
         if not by_itself:
@@ -183,7 +184,7 @@ def test_killed_anywhere_and_at_any_time_the_numbers_always_add_up(
             if number % 11 == 5:
                 with writing(served.engine) as connection:
                     add_order(connection, f"O{number}", person, served.now - timedelta(hours=1))
-            served.due(external_id=name(number))
+        served.due_to(map(name, range(planned, planned + 10)))
         planned += 10
         point = rng.choice(("time", "time", "time", "claim", "claimed", "record", "recorded", "MAIL", "RCPT", "CONTENT", "END"))
         count = rng.randrange(1, 250 if point == "time" else 2 if point.islower() else 6)
