@@ -7,8 +7,8 @@ from sqlalchemy import Column, Float, ForeignKey, Integer, String
 
 from winback.store.types import Id, UtcDateTime
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 
 
 def upgrade() -> None:
