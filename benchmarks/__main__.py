@@ -105,8 +105,8 @@ class Bench:
                 near.append(Row(name, lambda: self._end_to_end(team, self._count(4_000), port)))
             library = Row("aiosmtplib", lambda: self._aiosmtplib(distant, self._count(500)))
             far = [
-                Row("winback's SMTP engine, finished messages", lambda: self._engine(distant, self._count(2_000))),
-                Row("winback end to end, 1 process", lambda: self._end_to_end(1, self._count(1_500), distant)),
+                Row("winback's SMTP engine, finished messages", lambda: self._engine(distant, self._count(2_500))),
+                Row("winback end to end, 1 process", lambda: self._end_to_end(1, self._count(2_500), distant)),
             ]
             rows = [row for row in (source, obvious_way, *near, library, *far) if self._options.only in row.name]
             for _ in range(self._options.rounds):

@@ -105,7 +105,10 @@ def _load(connection: Connection, project: Project, addressees: Sequence[Address
     last_orders = {person.last_order_id for person in people.values() if person.last_order_id is not None}
     about = {each.order_id for each in addressees if each.order_id is not None}
     bought = _Orders(connection, about, last_orders)
-    scores = _scores(connection, addressees)
+    campaigns = {each.campaign.name: each.campaign.audience for each in addressees}
+    leap_days = {name: getattr(audience, "leap_day", "feb28") for name, audience in campaigns.items()}
+    models = {name: audience.score for name, audience in campaigns.items() if hasattr(audience, "score")}
+    scores = _scores(connection, models, addressees)
     coupon_key = project.key("coupon")
     found = {}
     for each in addressees:
@@ -115,11 +118,11 @@ def _load(connection: Connection, project: Project, addressees: Sequence[Address
             message_id=each.message_id,
             channel=each.channel,
             address=(person.email if each.channel is Channel.EMAIL else person.phone) or "",
-            customer=_customer(person, project, each.campaign, zone, now),
+            customer=_customer(person, project, leap_days[each.campaign.name], zone, now),
             order=bought.by_id(each.order_id, zone),
             last_order=bought.by_number(person.last_order_id, zone),
             coupon=_coupon(each, coupon_key, zone, now),
-            score=scores.get((each.customer_id, getattr(each.campaign.audience, "score", ""))),
+            score=scores.get((each.customer_id, models.get(each.campaign.name, ""))),
         )
     return found
 
@@ -128,8 +131,7 @@ def _by_id(connection: Connection, ids: Collection[int]) -> dict[int, Row[Any]]:
     return {row.id: row for row in connection.execute(select(*_PERSON).where(customers.c.id.in_(sorted(ids)))).all()}
 
 
-def _customer(person: Row[Any], project: Project, campaign: Campaign, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
-    leap_day = getattr(campaign.audience, "leap_day", "feb28")
+def _customer(person: Row[Any], project: Project, leap_day: str, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
     return {
         "external_id": person.external_id,
         "first_name": person.first_name,
@@ -218,13 +220,14 @@ class _Orders:
         }
 
 
-def _scores(connection: Connection, addressees: Iterable[Addressee]) -> Mapping[tuple[int, str], dict[str, Any]]:
-    """Return the scores that campaigns by score are about, by customer and score."""
+def _scores(
+    connection: Connection, models: Mapping[str, str], addressees: Iterable[Addressee]
+) -> Mapping[tuple[int, str], dict[str, Any]]:
+    """Return the scores that campaigns by score are about, by customer and score; `models` names them by campaign."""
     wanted: dict[str, set[int]] = defaultdict(set)
     for each in addressees:
-        score = getattr(each.campaign.audience, "score", None)
-        if score is not None:
-            wanted[score].add(each.customer_id)
+        if each.campaign.name in models:
+            wanted[models[each.campaign.name]].add(each.customer_id)
     found = {}
     for score, people in wanted.items():
         query = select(score_states).where(score_states.c.model == score, score_states.c.customer_id.in_(sorted(people)))

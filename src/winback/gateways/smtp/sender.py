@@ -1,7 +1,8 @@
 """The sender: it shares messages out among connections, in the calling thread and on an event loop of its own.
 
-Messages are taken from the iterable when a connection is ready for one, at most two for each connection, so that memory stays
-flat; outcomes are yielded as they come. Between two calls of `send` the connections stay open.
+Messages are taken from the iterable when a connection is ready for one, and one ahead for each while all wait for answers: at
+most three for each connection, so that memory stays flat. Outcomes are yielded as they come. Between two calls of `send` the
+connections stay open.
 """
 
 from __future__ import annotations
@@ -93,6 +94,8 @@ class SmtpSender(Sender):
                 if not self._outcomes:
                     if self._exhausted and not self._unsettled:
                         break
+                    if self._look_ahead():
+                        self._loop.call_soon(self._loop.stop)
                     # Until the first outcome, or until there is something to be shared out anew.
                     self._waiting = True
                     self._loop.run_forever()
@@ -174,6 +177,13 @@ class SmtpSender(Sender):
             self._finish(self._pending.popleft(), self._away[0])
         else:
             self._open()
+
+    def _look_ahead(self) -> bool:
+        """Take a message while all connections wait for answers, so that the next one has it at once; False when enough are."""
+        busy = len(self._connections)
+        if self._idle or self._halted is not None or busy < self._options.connections or len(self._pending) >= busy:
+            return False
+        return self._have_pending(len(self._pending) + 1)
 
     def _have_pending(self, count: int) -> bool:
         while len(self._pending) < count:
