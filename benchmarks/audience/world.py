@@ -42,7 +42,17 @@ _LOCALES = {
     "BR": "pt-BR",
     "IN": "en-IN",
 }
-_DIALLED = {"DE": "+4915", "AT": "+43664", "CH": "+4179", "FR": "+336", "GB": "+447", "US": "+1212", "BR": "+5511", "IN": "+9198"}
+#: Mobile numbers of each country: what they begin with, and the first of the rest.
+_DIALLED = {
+    "DE": ("+49151", 10_000_000),
+    "AT": ("+43664", 1_000_000),
+    "CH": ("+4179", 2_000_000),
+    "FR": ("+336", 10_000_000),
+    "GB": ("+44740", 1_000_000),
+    "US": ("+1212", 2_000_000),
+    "BR": ("+55119", 70_000_000),
+    "IN": ("+9198", 10_000_000),
+}
 _FIRST = (
     "Anna",
     "Jonas",
@@ -169,7 +179,8 @@ def _happen(chunk: Chunk, rng: random.Random, customer: int, ids: Iterator[int])
 
 def _person(rng: random.Random, number: int, since: int) -> tuple[object, ...]:
     country = _COUNTRIES[int(rng.random() * 1024)]
-    phone = f"{_DIALLED[country]}{number:08}" if rng.random() < 0.6 else None
+    code, first = _DIALLED[country]
+    phone = f"{code}{first + number}" if rng.random() < 0.6 else None
     email = f"person{number}@example.com" if rng.random() < 0.96 else None
     year, month, day = _birth(rng)
     tier = _TIERS[int(rng.random() * 6)]
@@ -204,7 +215,10 @@ def _birth(rng: random.Random) -> tuple[int | None, int | None, int | None]:
     if known > 0.44:  # what forms fill in by themselves
         return 1990, 1, 1
     day = date(2000, 1, 1) + timedelta(days=int(rng.random() * 366))
-    return (1940 + int(rng.random() * 66) if known < 0.3 else None), day.month, day.day
+    year = 1940 + int(rng.random() * 66) if known < 0.3 else None
+    if year is not None and (day.month, day.day) == (2, 29):
+        year -= year % 4
+    return year, day.month, day.day
 
 
 def _answer(rng: random.Random, yes: float, no: float) -> bool | None:
