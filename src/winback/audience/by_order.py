@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Float, Select, and_, case, cast, exists, f
 
 from winback.audience.context import AudienceContext
 from winback.audience.money import major_units
-from winback.audience.occasions import DAY, Selected, between, later, row, together
+from winback.audience.occasions import DAY, Selected, between, later, row, rows_of, together
 from winback.audience.presets import AfterOrder, Milestone, Replenish, Sleeping
 from winback.audience.rhythm import UNKNOWN_RHYTHM, asleep, later_by_rhythms
 from winback.audience.sql import moment
@@ -51,8 +51,14 @@ def after_order(audience: AfterOrder, context: AudienceContext) -> Select[Any]:
     at = orders.c[f"{audience.after}_at"]
     void = orders.c.status.in_(VOID_STATUSES)
     selected = (
-        row(occasion=orders.c.external_id, ripe_at=later(at, audience.wait), anchor_at=at, order_id=orders.c.id)
-        .join_from(customers, orders, orders.c.customer_id == customers.c.id)
+        row(
+            customer_id=orders.c.customer_id,
+            occasion=orders.c.external_id,
+            ripe_at=later(at, audience.wait),
+            anchor_at=at,
+            order_id=orders.c.id,
+        )
+        .select_from(rows_of(orders, audience))
         .where(*between(at, context, audience.wait), void if audience.after == "voided" else ~void)
     )
     if not audience.first:

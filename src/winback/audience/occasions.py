@@ -8,9 +8,24 @@ from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
-from sqlalchemy import ColumnElement, CompoundSelect, Date, Select, String, cast, false, literal, null, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Date,
+    FromClause,
+    Select,
+    String,
+    Table,
+    cast,
+    false,
+    literal,
+    null,
+    select,
+    union_all,
+)
 
 from winback.audience.context import AudienceContext
+from winback.audience.presets import Preset
 from winback.audience.sql import moment
 from winback.clock import local_instant
 from winback.store import Id, UtcDateTime, customers, plus_seconds
@@ -22,6 +37,7 @@ Selected = Select[Any] | CompoundSelect[Any]
 
 def row(
     *,
+    customer_id: ColumnElement[Any] = customers.c.id,
     occasion: ColumnElement[Any],
     ripe_at: ColumnElement[Any],
     anchor_at: ColumnElement[Any] | None = None,
@@ -30,13 +46,18 @@ def row(
 ) -> Select[Any]:
     """Return a SELECT over customers of the columns that every preset gives, typed alike on both databases."""
     return select(
-        customers.c.id.label("customer_id"),
+        customer_id.label("customer_id"),
         cast(occasion, String()).label("occasion"),
         (cast(null(), UtcDateTime()) if anchor_at is None else anchor_at).label("anchor_at"),
         (cast(null(), Date()) if anchor_on is None else literal(anchor_on, Date())).label("anchor_on"),
         (cast(null(), Id) if order_id is None else order_id).label("order_id"),
         ripe_at.label("ripe_at"),
     )
+
+
+def rows_of(table: Table, audience: Preset) -> FromClause:
+    """Return what people did, with the customers only where they are asked about: to look up each is half of the work."""
+    return table if audience.where is None else table.join(customers, customers.c.id == table.c.customer_id)
 
 
 def end_of(day: date, context: AudienceContext) -> ColumnElement[Any]:

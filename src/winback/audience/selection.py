@@ -5,16 +5,16 @@ The occasion is what makes a contact happen once. The anchor, a moment or a loca
 
 from __future__ import annotations
 
-from datetime import time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, String, cast, exists, func, literal, select, true, union_all
+from sqlalchemy import Select, String, case, cast, exists, func, literal, select, true, union_all
 
 from winback.audience.by_date import birthday, everyone
 from winback.audience.by_order import after_order, milestone, replenish, sleeping
 from winback.audience.context import AudienceContext
-from winback.audience.occasions import DAY, Selected, between, later, row, together
+from winback.audience.occasions import DAY, Selected, between, later, row, rows_of
 from winback.audience.presets import (
     AfterEvent,
     AfterOrder,
@@ -53,11 +53,12 @@ def _reached_score(audience: ReachedScore, context: AudienceContext) -> Select[A
     crossing = score_crossings.c
     return (
         row(
+            customer_id=crossing.customer_id,
             occasion=literal(f"{audience.level}:").concat(cast(crossing.number, String())),
             ripe_at=crossing.at,
             anchor_at=crossing.at,
         )
-        .join_from(customers, score_crossings, crossing.customer_id == customers.c.id)
+        .select_from(rows_of(score_crossings, audience))
         .where(
             crossing.model == audience.score,
             crossing.level == audience.level,
@@ -89,8 +90,8 @@ def _stayed(audience: ReachedScore, stays: timedelta, context: AudienceContext) 
 def _after_event(audience: AfterEvent, context: AudienceContext) -> Select[Any]:
     at = events.c.at
     selected = (
-        row(occasion=events.c.external_id, ripe_at=later(at, audience.wait), anchor_at=at)
-        .join_from(customers, events, events.c.customer_id == customers.c.id)
+        row(customer_id=events.c.customer_id, occasion=events.c.external_id, ripe_at=later(at, audience.wait), anchor_at=at)
+        .select_from(rows_of(events, audience))
         .where(events.c.name == audience.event, *between(at, context, audience.wait))
     )
     if audience.unless is None:
@@ -112,17 +113,17 @@ def _entered_segment(audience: EnteredSegment, context: AudienceContext) -> Sele
     zone = ZoneInfo(context.shop_zone)
     members = segment_members.c
     at, inside = (members.entered_at, members.left_at.is_(None)) if audience.when == "enters" else (members.left_at, true())
-    found = []
+    ends: list[tuple[datetime, date]] = []  # of the shop's days
     day = context.since.astimezone(zone).date()
-    while (start := local_instant(day, time(0), zone)) < context.until:
-        end = local_instant(day + DAY, time(0), zone)
-        found.append(
-            row(occasion=literal(day.isoformat()), ripe_at=at, anchor_at=at)
-            .join_from(customers, segment_members, members.customer_id == customers.c.id)
-            .where(members.segment == audience.segment, inside, at >= max(start, context.since), at < end)
-        )
+    while not ends or ends[-1][0] < context.until:
+        ends.append((local_instant(day + DAY, time(0), zone), day))
         day += DAY
-    return together(found)
+    on = case(*((at < end, literal(day.isoformat())) for end, day in ends), else_=literal(""))
+    return (
+        row(customer_id=members.customer_id, occasion=on, ripe_at=at, anchor_at=at)
+        .select_from(rows_of(segment_members, audience))
+        .where(members.segment == audience.segment, inside, at >= context.since, at < ends[-1][0])
+    )
 
 
 _PRESETS: dict[type[Preset], Any] = {
