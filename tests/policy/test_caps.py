@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.project.builder import campaign, sms_step, write_shop
 from tests.rows import add_customer, add_message
 from winback.policy import Ask, RuleName, Stage, first_failure
 from winback.project import Project, load_project
+from winback.project.settings import LimitSettings
 from winback.store import Channel, UtcDateTime, customers, reading, writing
 
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
@@ -43,7 +45,17 @@ def _is_capped(engine: Engine, project: Project, name: str, others: Sequence[Oth
         for number, (state, hours, channel, other) in enumerate(others):
             when = NOW + hours * HOUR
             sent = when if state in ("sent", "delivered", "bounced", "uncertain") else None
-            add_message(connection, customer, when, state=state, sent_at=sent, channel=channel, campaign=other, step=f"s{number}")
+            add_message(
+                connection,
+                customer,
+                when,
+                state=state,
+                sent_at=sent,
+                channel=channel,
+                campaign=other,
+                step=f"s{number}",
+                purpose=project.campaigns[other].purpose.value,
+            )
     ask = Ask(
         project=project,
         campaign=asking,
@@ -103,3 +115,21 @@ def test_no_caps_no_limit(engine: Engine, tmp_path: Path) -> None:
     project = load_project(root, environ={})
     assert project.settings.limits.for_channel(Channel.EMAIL) == ()
     assert _is_capped(engine, project, "wake", [("sent", -0.1, "email", "wake")]) is False
+
+
+@pytest.mark.parametrize(
+    ("limits", "others", "capped"),
+    [
+        ({"total": ["1 in 1d"]}, [("sent", -1, "sms", "text")], True),  # every channel counts …
+        ({"total": ["1 in 1d"]}, [("sent", -1, "email", "thanks")], True),  # … and every purpose
+        ({"total": ["1 in 1d"]}, [("sent", -25, "sms", "text")], False),
+        ({"marketing": ["1 in 1d"]}, [("sent", -1, "sms", "text")], True),
+        ({"marketing": ["1 in 1d"]}, [("sent", -1, "email", "thanks")], False),
+        ({"marketing": ["2 in 1d"]}, [("sent", -1, "email", "first"), ("planned", 2, "sms", "text")], True),
+    ],
+)
+def test_what_counts_over_all_channels(
+    engine: Engine, project: Project, limits: dict[str, list[str]], others: list[Other], capped: bool
+) -> None:
+    settings = project.settings.model_copy(update={"limits": LimitSettings.model_validate({"email": [], "sms": [], **limits})})
+    assert _is_capped(engine, replace(project, settings=settings), "wake", others) is capped

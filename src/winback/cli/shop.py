@@ -72,9 +72,12 @@ def check(shop: ShopOption = None, output: OutputOption = Output.TABLE) -> None:
     """
     from winback.project import find_root, inspect_project
     from winback.project.completeness import count_templates
+    from winback.rehearsal import find_files, read_tests
 
     project, problems = inspect_project(find_root(Path.cwd()) if shop is None else shop)
     problems = sorted({*problems, *_beyond_files(project)})
+    if not problems:  # tests name what is in the other files
+        _, problems = read_tests(project, find_files(project))
     steps = sum(len(campaign.steps) for campaign in project.campaigns.values())
     counts = {"campaigns": len(project.campaigns), "steps": steps, "templates": count_templates(project)}
     if output is Output.JSON:

@@ -124,11 +124,14 @@ def _open(folder: Path | None) -> tuple[Project, Any, list[HealthItem]]:
     from winback.errors import ProjectError
     from winback.project import find_root, inspect_project
     from winback.scheduler import HealthItem
+    from winback.versions import hold, running
 
     project, problems = inspect_project(find_root(Path.cwd()) if folder is None else folder)
     if any(problem.file == Path("config.toml") for problem in problems):
         raise ProjectError(problems)  # which database is ours is not known
     engine = open_database(project)
+    if hold(engine) is not None:
+        return running(engine, project), engine, []  # what lies in the folder waits, whatever is in it
     remedy = "a running daemon goes on with the last good files; winback check lists all problems"
     return project, engine, [HealthItem("files", False, str(problem), remedy) for problem in problems]
 

@@ -1,4 +1,4 @@
-"""Frequency caps: how many messages one person gets in a rolling time, per channel."""
+"""Frequency caps: how many messages one person gets in a rolling time, per channel, of marketing alone, and in total."""
 
 from __future__ import annotations
 
@@ -27,18 +27,25 @@ COMING = (MessageState.PLANNED, MessageState.SENDING)
 
 
 def within_caps(ask: Ask) -> ColumnElement[bool] | None:
-    """Return SQL that is true while the person has room under every cap of the channel.
+    """Return SQL that is true while the person has room under every cap: the channel's, those of marketing, and those in total.
 
     Service messages are never capped, but they count: who got a thank-you this morning gets no newsletter at noon.
     """
-    caps = ask.project.settings.limits.for_channel(ask.channel)
+    limits = ask.project.settings.limits
+    caps: list[tuple[Cap, Channel | None, Purpose | None]] = [
+        *((cap, ask.channel, None) for cap in limits.for_channel(ask.channel)),
+        *((cap, None, Purpose.MARKETING) for cap in limits.marketing),
+        *((cap, None, None) for cap in limits.total),
+    ]
     if ask.campaign.purpose is Purpose.SERVICE or not caps or ask.at is None:
         return None
-    return and_(*(_count(ask, ask.at, cap) < cap.count for cap in caps))
+    return and_(*(_count(ask, ask.at, cap, channel, purpose) < cap.count for cap, channel, purpose in caps))
 
 
-def _count(ask: Ask, at: ColumnElement[datetime], cap: Cap) -> ColumnElement[int]:
-    """Count the person's other messages within the cap's window around `at`.
+def _count(
+    ask: Ask, at: ColumnElement[datetime], cap: Cap, channel: Channel | None, purpose: Purpose | None
+) -> ColumnElement[int]:
+    """Count the person's other messages within the cap's window around `at`, of a channel or all, for a purpose or any.
 
     What has gone always counts. What is still to come counts when it has precedence: while planning everything planned by
     campaigns of the same or a lower priority number, at dispatch only that of a strictly lower one, and of several claimed at
@@ -67,21 +74,23 @@ def _count(ask: Ask, at: ColumnElement[datetime], cap: Cap) -> ColumnElement[int
         )
     else:
         counted = or_(gone, and_(other.c.state.in_(COMING), other.c.campaign.not_in(behind)))
-    conditions = [counted, *messages_in_window(other, customer_id=ask.customer.c.id, channel=ask.channel, at=at, cap=cap)]
+    conditions = [counted, *messages_in_window(other, customer_id=ask.customer.c.id, channel=channel, at=at, cap=cap)]
+    if purpose is not None:
+        conditions.append(other.c.purpose == purpose.value)
     if ask.message_id is not None:
         conditions.append(other.c.id != ask.message_id)
     return select(func.count()).select_from(other).where(*conditions).scalar_subquery()
 
 
 def messages_in_window(
-    other: FromClause, *, customer_id: ColumnElement[int], channel: Channel, at: ColumnElement[datetime], cap: Cap
+    other: FromClause, *, customer_id: ColumnElement[int], channel: Channel | None, at: ColumnElement[datetime], cap: Cap
 ) -> list[ColumnElement[bool]]:
-    """Return the conditions for a person's messages on a channel within a cap's window around `at`, before or after it."""
+    """Return the conditions for a person's messages on a channel, or on all, within a cap's window around `at` to both sides."""
     seconds = cap.window / timedelta(seconds=1)
     when = case((other.c.sent_at.is_not(None), other.c.sent_at), else_=other.c.next_attempt_at)
     return [
         other.c.customer_id == customer_id,
-        other.c.channel == channel.value,
+        *([] if channel is None else [other.c.channel == channel.value]),
         other.c.state.in_((*GONE, *COMING)),
         when > plus_seconds(at, literal(-seconds)),
         when < plus_seconds(at, literal(seconds)),

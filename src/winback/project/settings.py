@@ -236,6 +236,10 @@ class LimitSettings(FileModel):
         examples=[["1 in 24h", "4 in 30d"]],
     )
 
+    marketing: Caps = Field(
+        (), description="Caps for marketing alone, all channels together: service messages do not count.", examples=[["3 in 7d"]]
+    )
+    total: Caps = Field((), description="Caps for everything, all channels together.", examples=[["5 in 7d"]])
     sunset: Sunset = Field(
         None,
         description='When marketing to somebody stops: "5 in 60d" after five messages unanswered, the first 60 days ago or more.',
