@@ -134,6 +134,7 @@ def test_schemas_are_written_where_editors_look(good_shop: Path) -> None:
         "campaign.schema.json",
         "scores.schema.json",
         "audiences.schema.json",
+        "tests.schema.json",
     ]
     assert all(path.parent == good_shop / ".winback" for path in written)
 

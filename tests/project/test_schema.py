@@ -76,7 +76,7 @@ def test_the_demo_shops_files_fit_their_schema(name: str, path: Path) -> None:
     assert list(_wrong(tomllib.loads(path.read_text()), schema, schema)) == []
 
 
-@pytest.mark.parametrize("name", ["settings.schema.json", "campaign.schema.json"])
+@pytest.mark.parametrize("name", ["settings.schema.json", "campaign.schema.json", "tests.schema.json"])
 def test_defaults_stand_as_they_would_in_the_file(name: str) -> None:
     schema = file_schemas()[name]
     found = list(_defaults(schema, schema))
@@ -93,7 +93,7 @@ def test_the_check_of_this_test_finds_mistakes() -> None:
         assert any(line.startswith(part) for line in wrong), wrong
 
 
-@pytest.mark.parametrize("name", ["settings.schema.json", "campaign.schema.json"])
+@pytest.mark.parametrize("name", ["settings.schema.json", "campaign.schema.json", "tests.schema.json"])
 def test_every_key_has_a_description(name: str) -> None:
     schema = file_schemas()[name]
     own = {title for title in schema["$defs"] if not _is_audience(schema["$defs"][title])}

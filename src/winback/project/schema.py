@@ -57,9 +57,9 @@ def file_schemas() -> dict[str, dict[str, Any]]:
     return {
         "settings.schema.json": _titled(schema_of(TypeAdapter(Settings)), "winback: config.toml"),
         "campaign.schema.json": _titled(schema_of(TypeAdapter(CampaignFile)), "winback: a campaign"),
-        "tests.schema.json": _titled(schema_of(TypeAdapter(CaseFile)), "winback: campaigns/tests"),
         "scores.schema.json": _named_tables(schema_of(TypeAdapter(ScoreModel)), "winback: campaigns/scores.toml"),
         "audiences.schema.json": _named_tables(schema_of(TypeAdapter(Segment)), "winback: campaigns/audiences.toml"),
+        "tests.schema.json": _titled(schema_of(TypeAdapter(CaseFile)), "winback: campaigns/tests"),
     }
 
 
