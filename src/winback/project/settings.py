@@ -235,7 +235,6 @@ class LimitSettings(FileModel):
         description="Caps for SMS; [] for none.",
         examples=[["1 in 24h", "4 in 30d"]],
     )
-
     marketing: Caps = Field(
         (), description="Caps for marketing alone, all channels together: service messages do not count.", examples=[["3 in 7d"]]
     )
