@@ -35,20 +35,16 @@ class GatewayPause:
     until: datetime | None
 
 
-def standing(connection: Connection, gateway: str, channels: Collection[str], now: datetime) -> GatewayPause | None:
-    """Return the pause that a gateway is in at `now`, None when it may be used."""
+def standing(connection: Connection, gateway: str, channels: Collection[str], now: datetime) -> tuple[GatewayPause | None, bool]:
+    """Return the pause that a gateway is in at `now`, None when it may be used; and whether it is to be tried first."""
     row = connection.execute(
         select(gateway_states.c.paused_until, gateway_states.c.reason).where(gateway_states.c.name == gateway)
     ).one_or_none()
-    if row is None or row.paused_until is None or row.paused_until <= now:
-        return None
-    return GatewayPause(gateway, tuple(sorted(channels)), row.reason, row.paused_until)
-
-
-def is_in_doubt(connection: Connection, gateway: str) -> bool:
-    """Say whether a gateway had trouble and nothing has got through since; it is asked where no pause stands."""
-    query = select(gateway_states.c.name).where(gateway_states.c.name == gateway, gateway_states.c.paused_until.is_not(None))
-    return connection.scalar(query) is not None
+    if row is None or row.paused_until is None:
+        return None, False
+    if row.paused_until <= now:
+        return None, True
+    return GatewayPause(gateway, tuple(sorted(channels)), row.reason, row.paused_until), False
 
 
 def begin_trial(connection: Connection, gateway: str, now: datetime) -> None:

@@ -63,10 +63,9 @@ def take(
     Commit before anything leaves. Consent, caps and the other rules hold as of this transaction.
     """
     _one_at_a_time(connection)
-    paused = pauses.standing(connection, gateway, channels, now)
+    paused, in_doubt = pauses.standing(connection, gateway, channels, now)
     if paused is not None:
         return Taken(paused=paused)
-    in_doubt = pauses.is_in_doubt(connection, gateway)
     limit = 1 if in_doubt else project.settings.dispatch.batch
     choice = pace.choose(connection, now, limit) if pace is not None else None
     if choice is not None and not choice.ids:
