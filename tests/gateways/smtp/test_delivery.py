@@ -14,7 +14,7 @@ import pytest
 from aiosmtpd.handlers import Message
 from aiosmtpd.smtp import SMTP
 
-from tests.servers.smtp import smtp_server
+from tests.servers.smtp import Answer, Event, smtp_server
 from winback.gateways.base import Accepted, Outgoing, Refused
 from winback.gateways.registry import configure
 
@@ -363,3 +363,34 @@ def _aiosmtpd(handler: Message) -> Iterator[int]:
         server.close()
         loop.run_until_complete(server.wait_closed())
         loop.close()
+
+
+@both_ways
+def test_a_slow_domain_leaves_connections_to_the_others(pipelining: bool) -> None:
+    """Its letters come first, and not one of them gets on before all others are there."""
+    mail = [letter(number, f"p{number}@slow.example") for number in range(6)]
+    mail += [letter(number, f"p{number}@{number % 4}.example") for number in range(6, 24)]
+    others_done, lock = threading.Event(), threading.Lock()
+    others = slow = most = 0
+
+    def script(event: Event) -> Answer:
+        nonlocal others, slow, most
+        to_slow = "slow.example" in (event.line if event.verb == "RCPT" else event.recipient)
+        with lock:
+            if event.verb == "RCPT" and to_slow:
+                slow += 1
+                most = max(most, slow)
+            elif event.verb == "END" and to_slow:
+                slow -= 1
+            elif event.verb == "END":
+                others += 1
+                if others == 18:
+                    others_done.set()
+        if event.verb == "RCPT" and to_slow and not others_done.wait(10):
+            return "451 4.4.1 the others did not come"
+        return None
+
+    with smtp_server(script=script, pipelining=pipelining) as server:
+        sent = send(smtp_gateway(server, connections=3, connections_per_domain=1), mail, server)
+    assert len(sent.accepted) == 24
+    assert most == 1

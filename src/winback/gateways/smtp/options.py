@@ -109,6 +109,13 @@ class SmtpOptions(Options):
         examples=["shop.example.com"],
     )
     connections: int = Field(4, ge=1, le=100, description="How many connections at a time, at most.", examples=[4])
+    connections_per_domain: int | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="How many letters to one domain may be under way at once, so that a slow one holds up no other.",
+        examples=[2],
+    )
     messages_per_connection: int = Field(
         1000, ge=1, description="After how many messages a connection is replaced by a new one.", examples=[100]
     )

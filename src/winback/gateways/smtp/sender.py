@@ -1,15 +1,15 @@
 """The sender: it shares messages out among connections, in the calling thread and on an event loop of its own.
 
 Messages are taken from the iterable when a connection is ready for one, and one ahead for each while all wait for answers: at
-most three for each connection, so that memory stays flat. Outcomes are yielded as they come. Between two calls of `send` the
-connections stay open.
+most three for each connection, so that memory stays flat; where a domain may have so many connections only, some more wait for
+those. Outcomes are yielded as they come. Between two calls of `send` the connections stay open.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +31,9 @@ _FULL = 10.0
 
 #: Seconds for which the first connection may have all messages to itself, so that a handful takes no more than one.
 _ALONE = 0.5
+
+#: So many messages may wait here because their domain has its share of connections; then the others behind them wait too.
+_HELD = 200
 
 #: Seconds that good-byes may take.
 _GOODBYE = 1.0
@@ -64,6 +67,9 @@ class SmtpSender(Sender):
         self._on_handover = on_handover
         self._exhausted = False
         self._pending: deque[Delivery] = deque()  # taken from the iterable, and with no connection
+        self._held: deque[Delivery] = deque()  # likewise, until fewer are under way to their domain
+        self._under_way: dict[str, str] = {}  # domains of messages on connections, where a domain may have so many only
+        self._to_domain: Counter[str] = Counter()  # how many these are
         self._unsettled = 0  # taken from the iterable, and without an outcome
         self._alone_until = self._loop.time() + _ALONE
         self._answered = False  # whether the server has said anything of a message yet
@@ -136,6 +142,7 @@ class SmtpSender(Sender):
             connection.line.abort()
         self._loop.run_until_complete(_ended(list(self._opening)))
         self._pending.clear()
+        self._held.clear()
 
     async def _watch(self) -> None:
         while True:
@@ -150,8 +157,10 @@ class SmtpSender(Sender):
     def _share_out(self) -> None:
         """Give every message that can be had a way out: an idle connection, else a new one."""
         if self._halted is not None:
-            while self._pending:
-                self._finish(self._pending.popleft(), self._halted)
+            for waiting in (*self._pending, *self._held):
+                self._finish(waiting, self._halted)
+            self._pending.clear()
+            self._held.clear()
             return
         while self._idle:
             delivery = self.take(self._idle[-1].capabilities)
@@ -194,7 +203,11 @@ class SmtpSender(Sender):
         return True
 
     def _pull(self) -> Delivery | None:
-        if self._exhausted:
+        for held in self._held:
+            if not self._is_full(held):
+                self._held.remove(held)
+                return held
+        if self._exhausted or len(self._held) >= _HELD:
             return None
         try:
             message = next(self._source)
@@ -206,6 +219,17 @@ class SmtpSender(Sender):
             return None
         self._unsettled += 1
         return Delivery(message)
+
+    def _is_full(self, delivery: Delivery) -> bool:
+        """Say whether as many messages as may be are under way to a message's domain."""
+        most = self._options.connections_per_domain
+        return most is not None and self._to_domain[_domain(delivery)] >= most
+
+    def _leave(self, delivery: Delivery) -> None:
+        """Know that a message is not on a connection any more."""
+        domain = self._under_way.pop(delivery.message.message_id, None)
+        if domain is not None:
+            self._to_domain[domain] -= 1
 
     def _open(self) -> None:
         task = self._loop.create_task(self._opener.open())
@@ -236,6 +260,7 @@ class SmtpSender(Sender):
             self._away = error.outcome(), self._loop.time() + _AWAY
 
     def _finish(self, delivery: Delivery, outcome: Outcome) -> None:
+        self._leave(delivery)
         self._unsettled -= 1
         self._outcomes.append((delivery.message.message_id, outcome))
         self._wake()
@@ -253,8 +278,14 @@ class SmtpSender(Sender):
             delivery = self._pending.popleft() if self._pending else self._pull()
             if delivery is None:
                 return None
+            if self._is_full(delivery):
+                self._held.append(delivery)
+                continue
             refusal = prepare(delivery, capabilities, self._options.envelope_from)
             if refusal is None:
+                if self._options.connections_per_domain is not None:
+                    domain = self._under_way[delivery.message.message_id] = _domain(delivery)
+                    self._to_domain[domain] += 1
                 return delivery
             self._finish(delivery, refusal)
         return None
@@ -262,6 +293,7 @@ class SmtpSender(Sender):
     def give_back(self, delivery: Delivery) -> None:
         """Let another connection have a message."""
         delivery.again()
+        self._leave(delivery)
         if self._halted is not None:
             self._finish(delivery, self._halted)
             return
@@ -326,6 +358,10 @@ class SmtpSender(Sender):
         """Raise an error of this program's own to the caller."""
         self._crash = error
         self._wake()
+
+
+def _domain(delivery: Delivery) -> str:
+    return delivery.message.recipient.rpartition("@")[2].lower()
 
 
 async def _ended(tasks: list[asyncio.Task[_Opened]]) -> None:
