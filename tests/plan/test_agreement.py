@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, delete, exists, insert, select
 
@@ -95,6 +95,22 @@ _PEOPLE = st.lists(
     min_size=4,
     max_size=8,
 )
+
+
+_PERSON: dict[str, Any] = {
+    "consent": True,
+    "email": "ok",
+    "phone": "ok",
+    "sms": True,
+    "erased": False,
+    "zone": "Europe/Berlin",
+    "birth": None,
+    "attributes": {},
+    "orders": [(80, "paid")],
+    "carts": [],
+    "checkout": False,
+    "messages": [],
+}
 
 
 def _write(engine: Engine, people: list[dict[str, Any]]) -> None:
@@ -183,6 +199,12 @@ def _project(folder: Path, url: str, wake: dict[str, Any]) -> Project:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(wake=_campaigns(), people=_PEOPLE)
+@example(  # neither channel reaches them, each for a reason of its own
+    wake=campaign(
+        audience=_AUDIENCES[0], steps=[email_step("hello", fallback={"channel": "sms", "on": ["no_address", "no_consent"]})]
+    ),
+    people=[{**_PERSON, "consent": False, "phone": "suppressed"}, {**_PERSON, "email": "none", "messages": [("wake", 30)]}],
+)
 def test_all_answers_agree(
     engine: Engine, database_url: str, folder: Path, wake: dict[str, Any], people: list[dict[str, Any]]
 ) -> None:

@@ -181,18 +181,25 @@ def _rule_checks(
         paused=paused is not None,
     )
     checks = [_with_pause(check, paused) for check in _ask(connection, ask, person)]
-    failed = [check.rule for check in checks if not check.passed]
-    if step.fallback is None or not failed or not set(failed) <= set(step.fallback.on):
+    if step.fallback is None or _first(checks) not in step.fallback.on:
         return checks
-    other = _ask(connection, replace(ask, channel=step.fallback.channel), person)
-    if any(not check.passed for check in other):
+    other = [_with_pause(check, paused) for check in _ask(connection, replace(ask, channel=step.fallback.channel), person)]
+    if _first(other) in step.fallback.on:
         return checks
-    return [
-        replace(check, passed=True, values={**check.values, "instead": f"by {step.fallback.channel}"})
-        if not check.passed
-        else check
-        for check in checks
-    ]
+    # As `with_fallback` does for the planner: from here on the other channel's answers count.
+    own = {check.rule: check for check in checks}
+    return [_instead(own.get(check.rule), check, step.fallback.channel) for check in other]
+
+
+def _first(checks: list[Check]) -> str | None:
+    return next((check.rule for check in checks if not check.passed), None)
+
+
+def _instead(own: Check | None, other: Check, channel: Channel) -> Check:
+    """Return a rule's answer on the other channel, with what was looked at on the step's own where only that one fails."""
+    if other.passed and own is not None:
+        return own if own.passed else replace(own, passed=True, values={**own.values, "instead": f"by {channel}"})
+    return other
 
 
 def _ask(connection: Connection, ask: Ask, person: AnyRow) -> list[Check]:
