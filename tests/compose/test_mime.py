@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winback.compose.mime import Letter, build, encoded_pieces, encoded_value
+from winback.compose.mime import Letter, build, encoded_line, encoded_lines, encoded_pieces, encoded_value
 from winback.errors import RenderError
 
 UNSUBSCRIBE = "https://mail.shop.example/u/" + "A" * 140
@@ -172,3 +172,18 @@ def test_pieces_with_values_between_them_read_like_the_whole(literals: list[str]
     last = whole.pop().rstrip("\n")
     assert quopri.decodestring(body).decode() == ("".join(whole) + last).replace("\n", "\r\n") + "\r\n"
     assert [line for line in body.split(b"\r\n") if len(line) > 76] == []
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["https://mail.example/c/abc", "https://mail.example/c/def-_"],
+        ["https://mail.example/c/abc", ".hidden", "plain"],
+        ["https://mail.example/c/a=b"],
+        ["https://mail.example/ç", "plain"],
+        ["https://mail.example/" + "x" * 60],
+        ["https://mail.example/" + "x" * 54],
+    ],
+)
+def test_lines_encoded_together_are_those_encoded_alone(values: list[str]) -> None:
+    assert encoded_lines(values) == [encoded_line(value) for value in values]

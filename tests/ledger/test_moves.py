@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, literal, select, union_all
+from sqlalchemy import Engine, event, insert, literal, select, union_all
 
 from tests.rows import add_customer
 from winback import ledger
@@ -165,3 +165,22 @@ def test_many_dispatchers_never_get_the_same_message(engine: Engine, database_ur
     with ThreadPoolExecutor(4) as pool:
         claimed = [id_ for ids in pool.map(work, "abcd") for id_ in ids]
     assert len(claimed) == len(set(claimed)) == 40
+
+
+def test_a_claim_sorts_nothing_however_many_wait(engine: Engine, now: datetime) -> None:
+    if engine.dialect.name == "postgresql":
+        pytest.skip("its plans follow from the tables' sizes")
+    _insert(engine, _rows(engine, now), now)
+    seen: list[tuple[str, Any]] = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+        if "UPDATE messages" in statement:
+            seen.append((statement, parameters))
+
+    with writing(engine) as connection:
+        assert len(ledger.claim(connection, worker="test", now=now, limit=2, channels=["email"])) == 2
+        statement, parameters = seen[0]
+        steps = str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all())
+    assert "ix_messages_ready" in steps
+    assert "ORDER BY" not in steps
