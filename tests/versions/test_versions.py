@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sqlalchemy import Engine, func, select
 
 from tests.project.builder import EMAIL, write_shop
 from tests.scheduler.shops import WAKE, add_sleepers, make_shop, rows
+from winback.plan import plan
 from winback.project import Project
 from winback.project.snapshot import Snapshot
 from winback.scheduler import run_pass
@@ -21,7 +23,7 @@ from winback.scheduler.daemon import Daemon
 from winback.scheduler.files import running_files
 from winback.store import applied_versions, file_contents, open_engine, reading, writing
 from winback.store.migrate import migrate
-from winback.versions import Version, hold, latest, record, running, snapshot_of
+from winback.versions import Version, hold, latest, record, running, snapshot_of, take_up
 from winback.versions.git import revision
 
 MINUTE = timedelta(minutes=1)
@@ -80,8 +82,9 @@ def test_a_pass_takes_changed_files_up_and_its_messages_tell_which(engine: Engin
 def test_a_message_carries_the_version_that_it_was_made_from(engine: Engine, tmp_path: Path, now: datetime) -> None:
     project = _shop(engine, tmp_path)
     add_sleepers(engine, 1, now)
-    asked = iter(range(20))
-    run_pass(engine, project, now, "worker", stop=lambda: next(asked) >= 3)  # planned, and not sent
+    version = take_up(engine, project, now, "worker")
+    with writing(engine) as connection:
+        plan(connection, replace(project, version=version), now)
     assert rows(engine, "version_id", "state") == [(1, "planned")]
     _edit(project, "Hello", "Good day", "campaigns/wake.toml")
     run_pass(engine, project, now + MINUTE, "worker")
