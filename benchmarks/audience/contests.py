@@ -14,7 +14,7 @@ from benchmarks.audience import by_hand
 from benchmarks.audience.table import Line
 from benchmarks.audience.world import NOW
 from winback.audience import compile_condition, select_audience, update_scores, update_segments
-from winback.audience.selection import Selected
+from winback.audience.occasions import Selected
 from winback.policy import audience_context
 from winback.project import Project
 from winback.store import Id, UtcDateTime, customers, reading

@@ -146,14 +146,15 @@ class _Shown:
 
 def _text_messages(seen: Preview) -> dict[int, int]:
     """Compose every text message that would go, and count them by the parts they take."""
-    from winback import ledger
-    from winback.dispatch.recipients import Addressee
-    from winback.dispatch.sizing import Parts, TextMessage
     from winback.store import Channel
 
     sends = [send for send in seen.sends(None, channel=Channel.SMS) if not send.held_out]
     if not sends:
         return {}
+    from winback import ledger
+    from winback.dispatch.recipients import Addressee
+    from winback.dispatch.sizing import Parts, TextMessage
+
     campaign, sizes, counts = seen.campaign, Parts(seen.project), Counter[int]()
     for start in range(0, len(sends), _TOGETHER):
         texts = []

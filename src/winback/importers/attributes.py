@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
@@ -56,6 +57,7 @@ def attribute(value: Any) -> Any:
     raise CellError("neither a text, a number, a yes or no, nor a list of them")
 
 
+@lru_cache(maxsize=4096)  # a column of attributes mostly holds the same few values
 def _number_or_text(text: str) -> Any:
     if text in {"true", "false"}:
         return text == "true"
