@@ -96,9 +96,18 @@ def _may_send(engine: Engine, project: Project, now: datetime, result: DispatchR
 
 
 def _asked(stop: Stop) -> Callable[[], bool]:
+    """Return what says whether to stop; once it has said so it stays so, else what is given back would be claimed anew."""
     if stop is None:
         return lambda: False
-    return stop if callable(stop) else stop.is_set
+    ask = stop if callable(stop) else stop.is_set
+    stopped = False
+
+    def asked() -> bool:
+        nonlocal stopped
+        stopped = stopped or ask()
+        return stopped
+
+    return asked
 
 
 def _usable(engine: Engine, found: list[Route], result: DispatchResult) -> list[Route]:
