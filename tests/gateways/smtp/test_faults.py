@@ -363,6 +363,27 @@ def test_a_server_that_turns_away_connections_only_at_mail() -> None:
         assert len(sent.accepted) == 40
 
 
+def test_a_message_that_several_connections_turn_away_in_a_row_is_not_given_up() -> None:
+    turned_away = [threading.Event() for _ in range(7)]
+
+    def script(event: Event) -> Answer:
+        if event.connection == 0:
+            if event.verb == "MAIL" and event.message == 0:
+                turned_away[-1].wait(10)
+        elif event.verb == "GREETING":
+            # One connection after another is ready: the same message is offered to each.
+            assert event.connection == 1 or turned_away[event.connection - 1].wait(10)
+        elif event.verb == "MAIL":
+            turned_away[event.connection].set()
+            return Bye("421 4.7.0 too many connections from you")
+        return None
+
+    with smtp_server(script=script) as server:
+        sent = send(smtp_gateway(server, connections=7), letters(20), server)
+        assert len(sent.accepted) == 20
+        assert server.connections == 7
+
+
 # What is not SMTP
 
 

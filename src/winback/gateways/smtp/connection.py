@@ -325,13 +325,17 @@ class Connection:
     def _on_goodbye(self, delivery: Delivery, step: Step, reply: Reply) -> None:
         """Take 421: the server closes. Nothing is in doubt, and a connection that has served may just have served enough."""
         self._retire()
-        others = dict.fromkeys(each for _, each in self._awaited if each is not None and each is not delivery)
+        behind = dict.fromkeys(each for _, each in self._awaited if each is not None and each is not delivery)
         self._awaited.clear()
-        for other in others:
-            self._crew.give_back(other)
+        for each in behind:
+            self._crew.give_back(each)
         trouble = outcome_of(reply, "mail" if step == "rset" else cast(Phase, step))
-        again = self._served or self._crew.turned_away()
-        self._crew.trouble(delivery, cast(Retry, trouble), since=self._loop.time(), again=again)
+        others = not self._served and self._crew.turned_away()
+        if others and step == "mail":
+            # One connection too many says nothing of the message: several may turn it away one after another.
+            self._crew.give_back(delivery)
+        else:
+            self._crew.trouble(delivery, cast(Retry, trouble), since=self._loop.time(), again=self._served or others)
         self._break("the mail server closes")
 
     def _break(self, why: str, *, since: float | None = None, again: bool = True) -> None:
