@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import phonenumbers
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from winback import addresses
 from winback.addresses import is_zone, normalise_phone, zone_of_phone
 from winback.errors import AddressError
 
@@ -60,6 +62,33 @@ def test_whatever_is_given_becomes_a_number_for_good_or_is_refused(raw: str, reg
     assert phone.startswith("+")
     assert phone[1:].isdigit()
     assert len(phone) <= 16
+
+
+#: A number of each kind that each region gives out.
+EXAMPLES = sorted(
+    phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    for region in phonenumbers.SUPPORTED_REGIONS
+    for kind in range(11)
+    if (number := phonenumbers.example_number_for_type(region, kind)) is not None
+)
+
+
+@settings(max_examples=400)
+@given(st.sampled_from(EXAMPLES), st.lists(st.tuples(st.integers(1, 14), st.sampled_from(["", *"0123456789"])), max_size=3))
+def test_numbers_that_are_taken_at_a_glance_are_those_that_the_library_takes(phone: str, changes: list[tuple[int, str]]) -> None:
+    for place, digits in changes:
+        phone = phone[:place] + digits + phone[place + 1 :]
+    region = addresses._region_of(phone)
+    if region is not None:
+        number = phonenumbers.parse(phone, "DE")
+        assert phonenumbers.is_valid_number(number)
+        assert phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164) == phone
+        assert phonenumbers.region_code_for_number(number) == region
+
+
+@pytest.mark.parametrize("phone", EXAMPLES[::40])
+def test_nearly_all_numbers_are_taken_at_a_glance(phone: str) -> None:
+    assert addresses._region_of(phone) is not None
 
 
 @pytest.mark.parametrize(
