@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from winback.errors import InputError
-from winback.importers.files import Unreadable, open_source
+from winback.importers.files import Source, Unreadable, open_source
 from winback.importers.result import ImportResult
 
 GERMAN = "Kundennummer;Vorname;Ort\n1;Jürgen;Köln\n2;Zoë;Würzburg\n3;Änne;Grünstraße 5\n4;Søren;Ærøskøbing\n"
@@ -22,7 +22,12 @@ JAPANESE = "id,名前,都市\n1,田中さくら,東京\n2,佐藤健,大阪\n3,�
 def read(path: Path, region: str = "DE", **options: Any) -> tuple[Any, list[Any]]:
     """Return what a file is taken for, and its rows."""
     with open_source(path, region=region, **options) as source:
-        return source, [row for _, row in source.rows]
+        return source, [row for block in source.blocks for row in block.rows]
+
+
+def numbered(source: Source) -> list[tuple[int, Any]]:
+    """Return the rows of a file with the lines in which they begin."""
+    return [row for block in source.blocks for row in zip(block.lines, block.rows, strict=True)]
 
 
 def cells(text: str) -> list[list[str]]:
@@ -158,7 +163,7 @@ def test_cells_may_hold_delimiters_quotes_and_lines(tmp_path: Path) -> None:
     path = tmp_path / "file.csv"
     path.write_text('id,note\n1,"a, ""b""\nc"\n2,plain\n3,5" disk\n', newline="")
     with open_source(path, region="DE") as source:
-        assert list(source.rows) == [(2, ["1", 'a, "b"\nc']), (4, ["2", "plain"]), (5, ["3", '5" disk'])]
+        assert numbered(source) == [(2, ["1", 'a, "b"\nc']), (4, ["2", "plain"]), (5, ["3", '5" disk'])]
 
 
 def test_blank_lines_and_empty_columns_at_the_end_are_no_rows(tmp_path: Path) -> None:
@@ -171,7 +176,7 @@ def test_rows_of_another_width_are_told_with_their_line(tmp_path: Path) -> None:
     path = tmp_path / "file.csv"
     path.write_text("id,name\n1,Ann,Berlin\n2\n3,Bob\n")
     with open_source(path, region="DE") as source:
-        rows = list(source.rows)
+        rows = numbered(source)
     assert rows[0] == (2, Unreadable("3 cells where the header has 2", "1,Ann,Berlin"))
     assert rows[1] == (3, Unreadable("1 cells where the header has 2", "2"))
     assert rows[2] == (4, ["3", "Bob"])
@@ -193,7 +198,7 @@ def test_json_that_is_none_is_told_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "file.jsonl"
     path.write_text('{"id": 1}\n\n[1]\n{"id": \n"text"\n{"id": 2, "amount": 1.10}\n')
     with open_source(path, region="DE") as source:
-        rows = list(source.rows)
+        rows = numbered(source)
     assert [line for line, _ in rows] == [1, 3, 4, 5, 6]
     assert [row.reason for _, row in rows if isinstance(row, Unreadable)] == [
         "not a JSON object",

@@ -10,7 +10,17 @@ from babel.numbers import format_decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winback.importers.values import Amounts, Birthdays, CellError, Moments, parse_country, parse_flag, parse_locale, parse_whole
+from winback.importers.values import (
+    NO_BIRTHDAY,
+    Amounts,
+    Birthdays,
+    CellError,
+    Moments,
+    parse_country,
+    parse_flag,
+    parse_locale,
+    parse_whole,
+)
 
 TODAY = date(2026, 11, 24)
 
@@ -151,8 +161,10 @@ def test_dates_that_can_be_read_in_two_ways_are_told(texts: list[str], told: boo
 )  # fmt: skip
 def test_birthdays(text: str, born: tuple[int | None, int, int] | None) -> None:
     birthdays = Birthdays("DE", None, TODAY)
-    assert birthdays.parse(text) == born
-    assert birthdays.sentinels == (born is None)
+    found = birthdays.parse(text)
+    assert found == (born or NO_BIRTHDAY)
+    birthdays.count(found)
+    assert (birthdays.read, birthdays.sentinels) == ((0, 1) if born is None else (1, 0))
 
 
 @pytest.mark.parametrize(

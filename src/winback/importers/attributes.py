@@ -9,7 +9,7 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
-from winback.importers.values import CellError, parse_flag, parse_text
+from winback.importers.values import CellError, Texts, parse_flag
 
 _LIMIT = 10_000
 _NUMBERS = frozenset("0123456789.-")
@@ -21,8 +21,8 @@ _EXACT_FLOATS = 2**53
 #: Conditions calculate with attributes, and PostgreSQL fails where a result leaves the range of its floats.
 _SMALLEST = 1e-18
 
-_text = parse_text(_LIMIT)
-_name = parse_text(100)
+_text = Texts(_LIMIT)
+_name = Texts(100)
 
 
 def attribute_name(name: str) -> str:

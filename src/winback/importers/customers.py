@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from winback.addresses import is_zone, normalise_phone, zone_of_phone
 from winback.errors import AddressError, InputError
+from winback.importers.columns import Column, Columns
 from winback.importers.reading import Cell, Reading, RowReader, own_id
 from winback.importers.result import Kind
-from winback.importers.staging import staged_consents, staged_customers
-from winback.importers.values import Birthdays, CellError, parse_country, parse_flag, parse_locale, parse_text
+from winback.importers.staging import Loader, staged_consents, staged_customers
+from winback.importers.values import NO_BIRTHDAY, Birthdays, CellError, Texts, parse_country, parse_flag, parse_locale
 
 #: The columns of the customer's row that the file fills directly, in the staging table's order.
 PLAIN = ("first_name", "last_name", "locale", "country", "city", "zone")
@@ -38,6 +40,7 @@ class CustomerReader(RowReader):
         self._consents = reading.loader(
             staged_consents, ("line", "channel", "purpose", "granted", "at", "source", "wording")
         )  # fmt: skip
+        self._plain: Loader | None = None  # of rows that are staged by their columns
 
     def prepare(self) -> None:
         """Make the readers of the columns."""
@@ -45,18 +48,18 @@ class CustomerReader(RowReader):
         self._birthdays = Birthdays(self.reading.settings.region, chosen.birthday or chosen.date, self.reading.today)
         self._readers: dict[str, Callable[[Any], Any]] = {
             "email": self.address,
-            "phone": parse_text(100),
-            "name": parse_text(400),
-            "first_name": parse_text(200),
-            "last_name": parse_text(200),
-            "city": parse_text(200),
+            "phone": Texts(100),
+            "name": _repeated(Texts(400)),
+            "first_name": _repeated(Texts(200)),
+            "last_name": _repeated(Texts(200)),
+            "city": _repeated(Texts(200)),
             "locale": parse_locale,
             "country": parse_country,
             "zone": _zone,
             "birthday": self._birthdays.parse,
             "consent_at": self._consent_at,
-            "consent_source": parse_text(100),
-            "consent_wording": parse_text(100),
+            "consent_source": Texts(100),
+            "consent_wording": Texts(100),
             **dict.fromkeys(_CONSENTS, parse_flag),
         }
 
@@ -93,8 +96,10 @@ class CustomerReader(RowReader):
         if self.is_erased(external_id, email_hash, phone_hash if email_hash is None else None):
             self.pass_erased()
             return
-        first, last = _names(cells)
-        year, month, day = cells.get("birthday", (None, None, None))
+        first, last = _names(cells.get("first_name"), cells.get("last_name"), cells.get("name"))
+        year, month, day = cells.get("birthday", NO_BIRTHDAY)
+        if "birthday" in cells:
+            self._birthdays.count(cells["birthday"])
         attributes = self.free_values(cells)
         get = cells.get
         self._customers.add((
@@ -110,15 +115,75 @@ class CustomerReader(RowReader):
                     line, channel, purpose, cells[name], get("consent_at"), source[:100], get("consent_wording"),
                 ))  # fmt: skip
 
+    def stage_columns(self, columns: Columns, found: dict[str, Column]) -> bool:
+        """Write customers and what they allowed."""
+        nothing: Column = [None] * len(columns)
+        emails, phones = found.get("email", nothing), found.get("phone", nothing)
+        ids = found["customer_id"] if "customer_id" in found else columns.apply(self._id_of_address, emails)
+        columns.need(ids)
+        phones = columns.apply(self._number, phones, found.get("country", nothing))
+        hashes = self.hashes(emails), self.hashes(phones)
+        lone = [number if address is None else None for address, number in zip(*hashes, strict=True)]
+        self.leave_erased(columns, ids, hashes[0], lone)
+        first, last = found.get("first_name", nothing), found.get("last_name", nothing)
+        if "name" in found:
+            first, last = zip(*map(_names, first, last, found["name"]), strict=True)
+        born = found.get("birthday", nothing)
+        self._count_birthdays(born, columns.odd)
+        staged = {
+            "external_id": ids,
+            "email": emails,
+            "phone": phones,
+            "email_hash": hashes[0],
+            "phone_hash": hashes[1],
+            "first_name": first,
+            "last_name": last,
+            **{name: found[name] for name in PLAIN[2:] if name in found},
+            "phone_zone": [number and zone_of_phone(number) for number in phones],
+        }
+        if "birthday" in found:
+            parts = zip(*(each or NO_BIRTHDAY for each in born), strict=True)
+            staged |= dict(zip(("birth_year", "birth_month", "birth_day"), parts, strict=True))
+        attributes = self.free_columns(found)
+        if attributes is not None:
+            staged["attributes"] = attributes
+        if self._plain is None:
+            self._plain = self.reading.loader(staged_customers, ("line", *staged))
+        self._plain.extend(columns.rows(staged))
+        self._stage_answers(columns, found, nothing)
+        return True
+
+    def _stage_answers(self, columns: Columns, found: dict[str, Column], nothing: Column) -> None:
+        sources = [(each or self.reading.source)[:100] for each in found.get("consent_source", nothing)]
+        told = [found.get("consent_at", nothing), sources, found.get("consent_wording", nothing)]
+        for name in _CONSENTS:
+            if name in found:
+                channel, _, purpose = name.partition("_")
+                rows = columns.rows({"answer": found[name], **dict(zip(("at", "source", "wording"), told, strict=True))})
+                self._consents.extend(
+                    [(line, channel, purpose, granted, *rest) for line, granted, *rest in rows if granted is not None]
+                )
+
+    def _count_birthdays(self, born: Column, odd: set[int]) -> None:
+        for place, each in enumerate(born):
+            if each is not None and place not in odd:
+                self._birthdays.count(each)
+
+    def _id_of_address(self, email: str | None) -> str | None:
+        return None if email is None else self.as_id(email)
+
+    def _number(self, text: str | None, country: str | None) -> str | None:
+        try:
+            return None if text is None else normalise_phone(text, country or self.reading.settings.region)
+        except AddressError as error:
+            raise CellError("not a phone number", f"{text!r}; {error.remedy}") from None
+
     def _phone(self, cells: dict[str, Any]) -> str | None:
         """Return the number in E.164; a national one is of the customer's country, else of the shop's."""
-        text = cells.get("phone")
-        if text is None:
-            return None
         try:
-            return normalise_phone(text, cells.get("country") or self.reading.settings.region)
-        except AddressError as error:
-            self.leave_out("phone is not a phone number", f"{text!r}; {error.remedy}")
+            return self._number(cells.get("phone"), cells.get("country"))
+        except CellError as error:
+            self.leave_out(f"phone {error.told}", error.detail)
             return None
 
     def _consent_at(self, text: str) -> Any:
@@ -130,6 +195,8 @@ class CustomerReader(RowReader):
 
     def finish(self) -> None:
         """Write what is still held back."""
+        if self._plain is not None:
+            self._plain.flush()
         self._customers.flush()
         self._consents.flush()
 
@@ -144,15 +211,19 @@ class CustomerReader(RowReader):
         return notes
 
 
+def _repeated(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a reader that remembers texts: there are far fewer names than people."""
+    return lru_cache(maxsize=4096)(read)
+
+
 def _zone(text: str) -> str:
     if not is_zone(text):
         raise CellError("not a time zone", f"{text!r}; use an IANA name, like Europe/Berlin")
     return text
 
 
-def _names(cells: dict[str, Any]) -> tuple[str | None, str | None]:
+def _names(first: str | None, last: str | None, both: str | None) -> tuple[str | None, str | None]:
     """Return first and last name; a column with both is split at the comma (`Miller, Ann`), else after the first word."""
-    first, last, both = cells.get("first_name"), cells.get("last_name"), cells.get("name")
     if both is None or first is not None or last is not None:
         return first, last
     if "," in both:

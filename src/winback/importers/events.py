@@ -10,7 +10,7 @@ from winback.errors import InputError
 from winback.importers.reading import Cell, Reading, RowReader, own_id
 from winback.importers.result import Kind
 from winback.importers.staging import staged_events
-from winback.importers.values import CellError, parse_text
+from winback.importers.values import CellError, Texts
 
 _STAGED = ("line", "external_id", "customer", "email", "email_hash", "name", "at", "properties", "weight")
 
@@ -30,11 +30,11 @@ class EventReader(RowReader):
             case "event_id":
                 return own_id(self.kind)
             case "customer_id":
-                return Cell(name, parse_text(200), hard=True)
+                return Cell(name, Texts(200), hard=True)
             case "customer_email":
                 return Cell(name, self.address)
             case "name":
-                return Cell(name, parse_text(100), hard=True)
+                return Cell(name, Texts(100), hard=True)
             case "at":
                 return Cell(name, self.moments.moment, hard=True)
         free = self.free_cell(name)

@@ -6,12 +6,13 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TextIO, cast
+from typing import Any, BinaryIO, Literal, NamedTuple, TextIO, cast
 
 from winback.errors import InputError
 from winback.importers.encodings import detect_encoding, known_encoding
@@ -23,6 +24,9 @@ _DELIMITERS = (",", ";", "\t", "|")
 
 #: How much of a file is looked at to find its format and delimiter.
 _HEAD_LINES = 200
+
+#: Characters that are read at once, to the end of the line.
+_BLOCK = 1 << 18
 
 #: The longest single cell; a cell past it is a quotation mark that was never closed.
 _LONGEST_CELL = 1 << 20
@@ -36,15 +40,23 @@ class Unreadable:
     raw: str
 
 
+class Block(NamedTuple):
+    """Some rows that follow each other: cells, objects, or Unreadable."""
+
+    lines: Sequence[int]  # where each row begins, from 1
+    rows: Sequence[Any]
+    is_even: bool = False  # all rows are cells, as many as there are columns
+
+
 @dataclass(frozen=True)
 class Source:
-    """An open file: what it is, and its rows as (line number from 1, cells | object | Unreadable)."""
+    """An open file: what it is, and its rows in blocks."""
 
     format: Format
     encoding: str
     delimiter: str | None
     header: tuple[str, ...] | None  # None for JSON objects
-    rows: Iterator[tuple[int, Any]]
+    blocks: Iterator[Block]
     size: int  # bytes
     position: Callable[[], int]  # bytes read so far
 
@@ -79,8 +91,8 @@ def open_source(
             text = io.TextIOWrapper(plain, encoding="utf-8-sig" if name == "utf-8" else name, newline="")
             kind = format or _guess_format(path, head)
             sign = (delimiter or _guess_delimiter(head)) if kind == "csv" else None
-            columns, rows = _rows(text, kind, sign, header, tuple(names))
-            yield Source(kind, name, sign, columns, rows, path.stat().st_size, raw.tell)
+            columns, blocks = _blocks(text, kind, sign, header, tuple(names))
+            yield Source(kind, name, sign, columns, blocks, path.stat().st_size, raw.tell)
         except UnicodeError as error:
             raise InputError(f"{path.name} is not written in {name}: {error}", "say its encoding: --encoding") from error
         except (gzip.BadGzipFile, EOFError) as error:
@@ -126,65 +138,109 @@ def _guess_delimiter(head: Sequence[str]) -> str:
     return best
 
 
-def _rows(
+def _blocks(
     text: TextIO, kind: Format, delimiter: str | None, header: bool, names: tuple[str, ...]
-) -> tuple[tuple[str, ...] | None, Iterator[tuple[int, Any]]]:
+) -> tuple[tuple[str, ...] | None, Iterator[Block]]:
     if kind == "jsonl":
-        return None, _json_rows(text)
-    cells = _csv_cells(text, delimiter or ",") if kind == "csv" else _table_cells(text)
-    first = next(cells, None)
-    if first is not None and kind == "csv" and len(first[1]) <= 2 and first[1][0].casefold().startswith("sep="):
-        first = next(cells, None)  # what Excel writes for itself
+        return None, _json_blocks(text)
+    blocks = _csv_blocks(text, delimiter or ",") if kind == "csv" else _table_blocks(text)
+    first = next(blocks, None)
+    if first is not None and kind == "csv" and len(first.rows[0]) <= 2 and first.rows[0][0].casefold().startswith("sep="):
+        first = _without_first(first, blocks)  # what Excel writes for itself
     if first is None:
         return names, iter(())
     if header:
-        columns = tuple(cell.strip() for cell in first[1])
-        return columns, _even(cells, len(columns), delimiter)
-    columns = names or tuple(str(number) for number in range(1, len(first[1]) + 1))
-
-    def with_first() -> Iterator[tuple[int, list[str]]]:
-        yield first
-        yield from cells
-
-    return columns, _even(with_first(), len(columns), delimiter)
+        columns = tuple(cell.strip() for cell in first.rows[0])
+        first = _without_first(first, blocks)
+    else:
+        columns = names or tuple(str(number) for number in range(1, len(first.rows[0]) + 1))
+    return columns, _even(chain([first] if first is not None else [], blocks), len(columns), delimiter)
 
 
-def _csv_cells(text: TextIO, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _without_first(block: Block, following: Iterator[Block]) -> Block | None:
+    """Return a block without its first row, or the next one where it has no other."""
+    return Block(block.lines[1:], block.rows[1:]) if len(block.rows) > 1 else next(following, None)
+
+
+def _csv_blocks(text: TextIO, delimiter: str) -> Iterator[Block]:
     # The limit is the csv module's only global; a larger one harms nobody.
     csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
-    lines: list[str] = []  # of the row at hand
-    reader = csv.reader(_noted(text, lines), delimiter=delimiter)
     line = 1
+    while lines := text.readlines(_BLOCK):
+        rows = _single_lines(lines, delimiter)
+        if rows is None:
+            taken, block = _longer_rows(chain(lines, text), len(lines), delimiter, line)
+        else:
+            taken, block = len(lines), Block(range(line, line + len(lines)), rows)
+            if not all(rows):
+                block = _block((number, row) for number, row in zip(*block[:2], strict=True) if row)
+        line += taken
+        if block.rows:
+            yield block
+
+
+def _single_lines(lines: list[str], delimiter: str) -> list[list[str]] | None:
+    """Return the cells of lines that are a row each; None where a row goes over several of them, or past the last one."""
     try:
-        for cells in reader:
-            if len(lines) > 1 and sum(each.count('"') for each in lines) % 2:
+        rows = list(csv.reader(chain(lines, ("end",)), delimiter=delimiter))
+    except csv.Error:
+        return None
+    # A cell that is still open at the end takes the added line in.
+    return rows[:-1] if len(rows) == len(lines) + 1 else None
+
+
+def _longer_rows(lines: Iterable[str], least: int, delimiter: str, first: int) -> tuple[int, Block]:
+    """Read rows one by one until so many lines are read; return how many lines were, and the rows."""
+    found: list[tuple[int, list[str]]] = []
+    noted: list[str] = []  # lines of the row at hand
+    reader = csv.reader(_noted(lines, noted), delimiter=delimiter)
+    begin = 0
+    try:
+        while reader.line_num < least and (cells := next(reader, None)) is not None:
+            if len(noted) > 1 and sum(each.count('"') for each in noted) % 2:
                 # The rest of the file is in one cell; the module takes the end of the file for its end.
                 raise csv.Error("its last cell has no end")
-            lines.clear()
-            if cells:
-                yield line, cells
-            line = reader.line_num + 1
+            noted.clear()
+            found.append((first + begin, cells))
+            begin = reader.line_num
     except csv.Error as error:
         raise InputError(
-            f"the row that begins in line {line} cannot be read: {error}", "perhaps a quotation mark is never closed"
+            f"the row that begins in line {first + begin} cannot be read: {error}", "perhaps a quotation mark is never closed"
         ) from error
+    return reader.line_num, _block((line, cells) for line, cells in found if cells)
 
 
-def _noted(text: TextIO, lines: list[str]) -> Iterator[str]:
-    for line in text:
-        lines.append(line)
+def _noted(lines: Iterable[str], noted: list[str]) -> Iterator[str]:
+    for line in lines:
+        noted.append(line)
         yield line
 
 
-def _table_cells(text: TextIO) -> Iterator[tuple[int, list[str]]]:
-    for line, row in enumerate(text, 1):
-        cells = row.split()
-        if cells:
-            yield line, cells
+def _table_blocks(text: TextIO) -> Iterator[Block]:
+    line = 1
+    while lines := text.readlines(_BLOCK):
+        cells = [row.split() for row in lines]
+        block = _block((number, row) for number, row in enumerate(cells, line) if row)
+        line += len(lines)
+        if block.rows:
+            yield block
 
 
-def _even(cells: Iterator[tuple[int, list[str]]], width: int, delimiter: str | None) -> Iterator[tuple[int, Any]]:
-    for line, row in cells:
+def _block(rows: Iterable[tuple[int, Any]]) -> Block:
+    found = list(rows)
+    return Block([line for line, _ in found], [row for _, row in found])
+
+
+def _even(blocks: Iterable[Block], width: int, delimiter: str | None) -> Iterator[Block]:
+    for block in blocks:
+        if set(map(len, block.rows)) == {width}:
+            yield block._replace(is_even=True)
+        else:
+            yield _block(_evened(block, width, delimiter))
+
+
+def _evened(block: Block, width: int, delimiter: str | None) -> Iterator[tuple[int, Any]]:
+    for line, row in zip(block.lines, block.rows, strict=True):
         if len(row) == width:
             yield line, row
         elif len(row) > width and not any(row[width:]):
@@ -193,8 +249,15 @@ def _even(cells: Iterator[tuple[int, list[str]]], width: int, delimiter: str | N
             yield line, Unreadable(f"{len(row)} cells where the header has {width}", raw_text(row, delimiter))
 
 
-def _json_rows(text: TextIO) -> Iterator[tuple[int, Any]]:
-    for line, row in enumerate(text, 1):
+def _json_blocks(text: TextIO) -> Iterator[Block]:
+    line = 1
+    while lines := text.readlines(_BLOCK):
+        yield _block(_json_rows(lines, line))
+        line += len(lines)
+
+
+def _json_rows(lines: Sequence[str], first: int) -> Iterator[tuple[int, Any]]:
+    for line, row in enumerate(lines, first):
         if not row.strip():
             continue
         try:

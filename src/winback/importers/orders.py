@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
 from winback.errors import InputError
+from winback.importers.columns import Column, Columns
 from winback.importers.files import raw_text
 from winback.importers.merging import merge_values
 from winback.importers.reading import Cell, Reading, RowReader, own_id
 from winback.importers.result import Kind
-from winback.importers.staging import staged_lines, staged_orders
-from winback.importers.values import LARGEST_AMOUNT, CellError, exponent, parse_text, parse_whole
+from winback.importers.staging import Loader, staged_lines, staged_orders
+from winback.importers.values import LARGEST_AMOUNT, CellError, Texts, exponent, parse_whole
 from winback.store import OrderStatus
 
 _STAGED = (
@@ -51,24 +53,25 @@ class OrderReader(RowReader):
         )  # fmt: skip
         # Rows of one order mostly follow each other: the one at hand is held back until another one comes.
         self._held: dict[str, Any] | None = None
+        self._plain: Loader | None = None  # of rows that are staged by their columns
 
     def prepare(self) -> None:
         """Make the readers of the columns."""
         self._readers: dict[str, tuple[Callable[[Any], Any], bool]] = {
-            "customer_id": (parse_text(200), True),
+            "customer_id": (Texts(200), True),
             "customer_email": (self.address, False),
             "placed_at": (self.moments.parse, True),
-            "status": (self._status, True),
-            "total": (parse_text(100), True),
+            "status": (lru_cache(maxsize=1024)(self._status), True),
+            "total": (Texts(100), True),
             "currency": (_currency, True),
             "delivered_at": (self.moments.parse, False),
             "voided_at": (self.moments.parse, False),
-            "product_id": (parse_text(200), True),
-            "product_name": (parse_text(500), True),
-            "category": (parse_text(200), False),
+            "product_id": (Texts(200), True),
+            "product_name": (Texts(500), True),
+            "category": (Texts(200), False),
             "quantity": (parse_whole, True),
-            "price": (parse_text(100), True),
-            "url": (parse_text(2000), False),
+            "price": (Texts(100), True),
+            "url": (Texts(2000), False),
         }
         self._own_statuses = {theirs.casefold(): _own_status(theirs, ours) for theirs, ours in self.reading.map.status.items()}
 
@@ -129,6 +132,37 @@ class OrderReader(RowReader):
             self._hold(order, lines or [], raw)
         else:
             self._write(order, lines or [], [raw])
+
+    def stage_columns(self, columns: Columns, found: dict[str, Column]) -> bool:
+        """Write orders that have all that a new order needs, in files that have one row an order."""
+        who = found.get("customer_id", found.get("customer_email"))
+        if self.line_mode or who is None or not {"placed_at", "total"} <= found.keys():
+            return False
+        columns.need(found["order_id"], who, found["placed_at"], found["total"])
+        own = self.reading.settings.currency
+        currencies = [each or own for each in found.get("currency", [own] * len(who))]
+        staged = {
+            "external_id": found["order_id"],
+            "placed_at": found["placed_at"],
+            "total_minor": columns.apply(self.amounts.parse, [each or "" for each in found["total"]], currencies),
+            "currency": currencies,
+        }
+        staged |= {name: found[name] for name in ("status", "delivered_at", "voided_at") if name in found}
+        if "customer_id" in found:
+            staged["customer"] = who
+        else:
+            columns.apply(self.as_id, [each or "" for each in who])
+        hashes = [self.hashes(found["customer_email"])] if "customer_email" in found else []
+        if hashes:
+            staged |= {"email": found["customer_email"], "email_hash": hashes[0]}
+        self.leave_erased(columns, who, *hashes)
+        attributes = self.free_columns(found)
+        if attributes is not None:
+            staged["attributes"] = attributes
+        if self._plain is None:
+            self._plain = self.reading.loader(staged_orders, ("line", *staged))
+        self._plain.extend(columns.rows(staged))
+        return True
 
     def _row_lines(self, cells: dict[str, Any], currency: str) -> list[tuple[Any, ...]] | None:
         """Return the lines that a row brings (None: it says nothing of lines), each without its order's line and position."""
@@ -201,6 +235,8 @@ class OrderReader(RowReader):
     def finish(self) -> None:
         """Write what is still held back."""
         self._release()
+        if self._plain is not None:
+            self._plain.flush()
         self._orders.flush()
         self._lines.flush()
 
@@ -216,6 +252,7 @@ class OrderReader(RowReader):
 _IN_LINES = {"product_id": ("sku", "id"), "product_name": ("name", "title"), "quantity": ("qty",), "price": ("unit_price",)}
 
 
+@lru_cache(maxsize=1024)
 def _currency(text: str) -> str:
     code = text.upper()
     exponent(code)

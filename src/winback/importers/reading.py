@@ -16,12 +16,13 @@ from sqlalchemy import Table
 from winback.addresses import hash_address, is_zone, normalise_email
 from winback.errors import AddressError, InputError
 from winback.importers.attributes import TYPES, as_json, attribute, attribute_name, attributes
-from winback.importers.files import Unreadable, raw_text
+from winback.importers.columns import Column, Columns
+from winback.importers.files import Block, Unreadable, raw_text
 from winback.importers.mapping import FREE, ID, ImportMap, resolve_columns, template_parts
 from winback.importers.result import ImportSettings, Kind
 from winback.importers.staging import Loader
 from winback.importers.tally import Tally
-from winback.importers.values import EMPTY, Amounts, CellError, Moments, parse_text
+from winback.importers.values import EMPTY, Amounts, CellError, Moments, Texts
 from winback.store.erasure import erased_id
 
 #: A key that a JSON object does not have; None is a value that it has and that is to be emptied.
@@ -144,6 +145,21 @@ class RowReader(ABC):
                 found.append(f"not used: {', '.join(unused[:10])}{more} (to keep one: --map {FREE[self.kind]}.NAME=COLUMN)")
         return [*found, *filter(None, [self.moments.order.note()])]
 
+    def stage_columns(self, columns: Columns, found: dict[str, Column]) -> bool:
+        """Write rows that are nothing out of the ordinary into the staging tables by their columns; say whether that was done."""
+        return False
+
+    def read_block(self, block: Block) -> None:
+        """Read rows that follow each other: by their columns where it can be, the others one by one."""
+        places: Sequence[int] = range(len(block.rows))
+        if block.is_even and not self._clear_empty:
+            columns, found = self._columns(block)
+            if self.stage_columns(columns, found):
+                places = sorted(columns.odd)
+                self.tally.rows += len(block.rows) - len(places)
+        for place in places:
+            self.read(block.lines[place], block.rows[place])
+
     def read(self, line: int, raw: Any) -> None:
         """Read one row: stage it, or refuse it with its reason."""
         self.tally.rows += 1
@@ -208,6 +224,22 @@ class RowReader(ABC):
             self.clears = True
         return found
 
+    def _columns(self, block: Block) -> tuple[Columns, dict[str, Column]]:
+        """Return what `_cells` does, for many rows of a file with a header."""
+        plan = self._fixed
+        assert plan is not None  # noqa: S101 - only such files have even rows
+        columns = Columns(block, [cell.name for cell in plan.cells], plan.pick)
+        found: dict[str, Column] = {name: [value] * len(block.rows) for name, value in self._constants.items()}
+        for cell in plan.cells:
+            values = columns.read(cell.name, cell.read)
+            if cell.name in self._constants:
+                values = [self._constants[cell.name] if value is None else value for value in values]
+            found[cell.name] = values
+        for ours, _, build in self._ids:
+            found[ours] = columns.apply(build, block.rows)
+            columns.need(found[ours])
+        return columns, found
+
     def _plan_of_object(self, raw: dict[str, Any]) -> Plan:
         keys = tuple(raw)
         plan = self._plans.get(keys)
@@ -266,7 +298,7 @@ class RowReader(ABC):
             def pick(row: Any) -> Sequence[Any]:
                 return [_look_up(row, name) for name in names]
 
-        checked = parse_text(ID_LIMIT)
+        checked = Texts(ID_LIMIT)
 
         def build(row: Any) -> str | None:
             values = tuple([value.strip() if value.__class__ is str else _id_part(value) for value in pick(row)])
@@ -293,6 +325,10 @@ class RowReader(ABC):
         """Return the keyed hash of an address."""
         return hash_address(address, self.reading.settings.address_key)
 
+    def hashes(self, addresses: Column) -> Column:
+        """Return the keyed hashes of addresses; None for none."""
+        return [None if address is None else self.hashed(address) for address in addresses]
+
     def is_erased(self, external_id: str | None, *hashes: str | None) -> bool:
         """Say whether a person asked to be forgotten, by the hash of their id or of an address."""
         known = self.reading
@@ -303,6 +339,12 @@ class RowReader(ABC):
         ):
             return True
         return bool(known.erased_hashes) and any(each in known.erased_hashes for each in hashes)
+
+    def leave_erased(self, columns: Columns, external_ids: Column, *hashes: Column) -> None:
+        """Call the rows of forgotten people odd."""
+        if self.reading.erased_ids or self.reading.erased_hashes:
+            who = zip(external_ids, *hashes, strict=True)
+            columns.odd.update(place for place, names in enumerate(who) if self.is_erased(*names))
 
     def pass_erased(self, rows: int = 1) -> None:
         """Leave rows of a forgotten person alone; nothing of them is written anywhere."""
@@ -333,10 +375,20 @@ class RowReader(ABC):
             found |= {name[start:]: None for name in cells["cleared"].split(",") if name.startswith(prefix)}
         return as_json(found) if found else None
 
+    def free_columns(self, found: dict[str, Column]) -> Column | None:
+        """Return the free-form columns as `free_values` does; None where the file has none."""
+        start = len(FREE[self.kind]) + 1
+        names = [name for name in found if name.startswith(f"{FREE[self.kind]}.")]
+        if not names:
+            return None
+        rows = zip(*(found[name] for name in names), strict=True)
+        objects = ({name[start:]: value for name, value in zip(names, row, strict=True) if value is not None} for row in rows)
+        return [as_json(each) if each else None for each in objects]
+
 
 def own_id(kind: Kind) -> Cell:
     """Return how a kind's own id is read."""
-    return Cell(ID[kind], parse_text(ID_LIMIT), hard=True)
+    return Cell(ID[kind], Texts(ID_LIMIT), hard=True)
 
 
 def _by_index(places: Sequence[int]) -> Callable[[Any], Sequence[Any]]:

@@ -40,9 +40,6 @@ from winback.importers.tally import Rejects, Tally
 from winback.store import exclusive, import_runs, orders
 from winback.store.erasure import erased_hashes
 
-#: How many rows between two calls of the progress function.
-_STRIDE = 2000
-
 _READERS: dict[Kind, type[RowReader]] = {Kind.CUSTOMERS: CustomerReader, Kind.ORDERS: OrderReader, Kind.EVENTS: EventReader}
 _MERGES = {Kind.CUSTOMERS: merge_customers, Kind.ORDERS: merge_orders, Kind.EVENTS: merge_events}
 _STAGED: dict[Kind, tuple[Table, ...]] = {
@@ -193,11 +190,10 @@ def _reading(
 
 
 def _read_all(reader: RowReader, source: Source, progress: Progress | None) -> None:
-    read = reader.read
-    for number, (line, row) in enumerate(source.rows, 1):
-        read(line, row)
-        if progress is not None and number % _STRIDE == 0:
-            progress(number, source.position(), source.size)
+    for block in source.blocks:
+        reader.read_block(block)
+        if progress is not None:
+            progress(reader.tally.rows, source.position(), source.size)
     reader.finish()
     if progress is not None:
         progress(reader.tally.rows, source.size, source.size)

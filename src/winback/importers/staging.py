@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Connection, Integer, MetaData, String, Table, delete, text
+from sqlalchemy import JSON, BigInteger, Boolean, Column, Connection, Integer, MetaData, String, Table, delete, false, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.schema import CreateTable
 
@@ -47,7 +47,7 @@ staged_customers = _staged(
     *(Column(name, Integer) for name in ("birth_year", "birth_month", "birth_day")),
     Column("attributes", _Json),
     Column("cleared", String),
-    Column("weight", Integer),
+    Column("weight", Integer, server_default="1"),
     Column("target_id", Id),
 )
 
@@ -75,9 +75,9 @@ staged_orders = _staged(
     Column("voided_at", UtcDateTime),
     Column("attributes", _Json),
     Column("cleared", String),
-    Column("has_lines", Boolean),
+    Column("has_lines", Boolean, server_default=false()),
     Column("raw", String),
-    Column("weight", Integer),
+    Column("weight", Integer, server_default="1"),
     *_found(),
 )
 
@@ -99,7 +99,7 @@ staged_events = _staged(
     Column("name", String),
     Column("at", UtcDateTime),
     Column("properties", _Json),
-    Column("weight", Integer),
+    Column("weight", Integer, server_default="1"),
     *_found(),
 )
 
@@ -151,6 +151,12 @@ class Loader:
     def add(self, row: tuple[Any, ...]) -> None:
         """Take one row."""
         self._rows.append(row)
+        if len(self._rows) >= _BATCH:
+            self.flush()
+
+    def extend(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Take many rows at once."""
+        self._rows.extend(rows)
         if len(self._rows) >= _BATCH:
             self.flush()
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 from winback.clock import local_instant
@@ -61,6 +62,9 @@ _SENTINELS = frozenset({(1900, 1, 1), (1970, 1, 1), (1, 1, 1), (1899, 12, 30), (
 #: Years that address books write for a birthday without a year (1604 is Apple's).
 _YEARLESS = frozenset({0, 4, 1604})
 
+#: Characters of a date without a time: such texts come again and again.
+_LONGEST_DAY = 10
+
 #: Nothing in a shop's books is older; earlier dates are placeholders.
 _EARLIEST = datetime(1971, 1, 1, tzinfo=UTC)
 
@@ -93,11 +97,8 @@ class Amounts:
         self._decimal = decimal
         self._minor = minor
         self._rounded = rounded
-        self._read = lru_cache(maxsize=65536)(self._parse)
-
-    def parse(self, text: str, currency: str) -> int:
-        """Return the minor units of `text`: `1,234.50`, `1.234,50 €`, `(12.00)` or `-3`."""
-        return self._read(text, currency)
+        #: Return the minor units of a text in a currency: `1,234.50`, `1.234,50 €`, `(12.00)` or `-3`.
+        self.parse: Callable[[str, str], int] = lru_cache(maxsize=65536)(self._parse)
 
     def _parse(self, text: str, currency: str) -> int:
         places = 0 if self._minor else exponent(currency)
@@ -178,16 +179,18 @@ class Moments:
         self._zone = ZoneInfo(zone)
         self._style = style
         self._bind = bind
-        self._known: dict[str, Any] = {}
+        self._days: dict[str, Any] = {}
         self.order = DayOrder(region)
 
     def parse(self, text: str) -> Any:
         """Return the moment as the database driver takes it."""
-        known = self._known.get(text)
+        if len(text) > _LONGEST_DAY:
+            return self._bind(self.moment(text))
+        known = self._days.get(text)
         if known is None:
-            if len(self._known) > 65536:
-                self._known.clear()
-            known = self._known[text] = self._bind(self.moment(text))
+            if len(self._days) > 65536:
+                self._days.clear()
+            known = self._days[text] = self._bind(self.moment(text))
         return known
 
     def moment(self, text: str) -> datetime:
@@ -196,7 +199,8 @@ class Moments:
             moment = self._read(text)
             if moment.tzinfo is None:
                 moment = local_instant(moment.date(), moment.time(), self._zone)
-            moment = moment.astimezone(UTC)
+            elif moment.tzinfo is not UTC:
+                moment = moment.astimezone(UTC)
         except (ValueError, OverflowError, OSError) as error:
             if isinstance(error, CellError):
                 raise
@@ -242,8 +246,13 @@ def _at(day: datetime, clock: str, text: str) -> datetime:
     return day.replace(hour=hour, minute=int(match[2]), second=int(match[3] or 0))
 
 
+Birthday: TypeAlias = tuple[int | None, int | None, int | None]  # year, month, day
+
+NO_BIRTHDAY: Birthday = (None, None, None)
+
+
 class Birthdays:
-    """Read birthdays; the year may be unknown. Placeholder dates are no birthdays and are counted in `sentinels`."""
+    """Read birthdays, whose year may be unknown, and count them; placeholder dates are none and are counted in `sentinels`."""
 
     def __init__(self, region: str, style: str | None, today: date) -> None:
         self.order = DayOrder(region)
@@ -252,13 +261,21 @@ class Birthdays:
         self.read = 0
         self.sentinels = 0
         self.first_of_january = 0
+        #: Return year (None: unknown), month and day of a text; NO_BIRTHDAY for a placeholder.
+        self.parse: Callable[[str], Birthday] = lru_cache(maxsize=65536)(self._parse)
 
-    def parse(self, text: str) -> tuple[int | None, int, int] | None:
-        """Return year (None: unknown), month and day; None for a placeholder."""
+    def count(self, born: Birthday) -> None:
+        """Count a birthday that was read."""
+        if born == NO_BIRTHDAY:
+            self.sentinels += 1
+            return
+        self.read += 1
+        self.first_of_january += born[1:] == (1, 1)
+
+    def _parse(self, text: str) -> Birthday:
         year, month, day = self._parts(text)
         if (year, month, day) in _SENTINELS or (month, day) == (0, 0):
-            self.sentinels += 1
-            return None
+            return NO_BIRTHDAY
         if year in _YEARLESS:
             year = None
         try:
@@ -267,8 +284,6 @@ class Birthdays:
             raise CellError("not a birthday", repr(text)) from None
         if year is not None and (born > self._today or self._today.year - year > 130):
             raise CellError("not a birthday of anybody living", repr(text))
-        self.read += 1
-        self.first_of_january += (month, day) == (1, 1)
         return year, month, day
 
     def _parts(self, text: str) -> tuple[int | None, int, int]:
@@ -306,6 +321,7 @@ class Birthdays:
         return year - 100 if year > self._today.year else year
 
 
+@lru_cache(maxsize=1024)
 def parse_flag(text: str) -> bool | None:
     """Return a yes, a no, or None for a word that says nobody has answered yet."""
     word = text.casefold().replace("opted ", "opted-")
@@ -326,12 +342,16 @@ def parse_whole(text: str, largest: int = 1_000_000) -> int:
     return int(match[1])
 
 
-def parse_text(limit: int) -> Callable[[str], str]:
-    """Return a reader of texts of at most `limit` characters that both databases can store."""
+@dataclass(frozen=True)
+class Texts:
+    """Read texts of at most `limit` characters that both databases can store."""
 
-    def parse(text: str) -> str:
-        if len(text) > limit:
-            raise CellError(f"longer than {limit} characters")
+    limit: int
+
+    def __call__(self, text: str) -> str:
+        """Return the text."""
+        if len(text) > self.limit:
+            raise CellError(f"longer than {self.limit} characters")
         if "\x00" in text:
             raise CellError("has a NUL character")
         if not text.isascii():
@@ -341,9 +361,13 @@ def parse_text(limit: int) -> Callable[[str], str]:
                 raise CellError("has half of a character (a lone surrogate)") from None
         return text
 
-    return parse
+    def takes_all(self, texts: Sequence[str]) -> bool:
+        """Say whether all of these are taken, as far as that shows at a glance."""
+        joined = "".join(texts)
+        return max(map(len, texts)) <= self.limit and joined.isascii() and "\x00" not in joined
 
 
+@lru_cache(maxsize=1024)
 def parse_country(text: str) -> str:
     """Return the ISO 3166-1 alpha-2 code of a country, given as a code of two or three letters or by its English or own name."""
     code = _countries().get(text.casefold())
