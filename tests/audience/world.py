@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection, Engine, insert, select
 
 from tests.rows import add_customer, add_order
-from winback.audience import AudienceContext, ScoreModel, Segment
+from winback.audience import AudienceContext, Clock, ScoreModel, Segment
 from winback.store import customers, enrollments, events, interactions, messages, order_lines, writing
 
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
@@ -35,9 +35,7 @@ SCORES = {
 def context(now: datetime = NOW, since: datetime | None = None) -> AudienceContext:
     """Return the context of the world's shop, in Berlin."""
     return AudienceContext(
-        now=now,
-        since=since or now,
-        until=now + timedelta(days=1),
+        Clock(now, since or now, now + timedelta(days=1)),
         shop_zone="Europe/Berlin",
         shop_region="AT",
         segments=SEGMENTS,

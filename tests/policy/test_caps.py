@@ -12,7 +12,7 @@ from sqlalchemy import Engine, literal, select
 
 from tests.project.builder import campaign, sms_step, write_shop
 from tests.rows import add_customer, add_message
-from winback.policy import Ask, RuleName, Stage, first_failure
+from winback.policy import Ask, RuleName, Stage, audience_context, first_failure
 from winback.project import Project, load_project
 from winback.project.settings import LimitSettings
 from winback.store import Channel, UtcDateTime, customers, reading, writing
@@ -60,7 +60,7 @@ def _is_capped(engine: Engine, project: Project, name: str, others: Sequence[Oth
         project=project,
         campaign=asking,
         stage=Stage.PLAN,
-        now=NOW,
+        context=audience_context(project, NOW),
         step=asking.steps[0],
         channel=asking.steps[0].channel,
         customer=customers,

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from tests.rows import add_customer
-from winback.audience import AudienceContext, update_scores
+from winback.audience import AudienceContext, Clock, update_scores
 from winback.errors import InputError
 from winback.importers import Kind, write_rows
 from winback.project import Project
@@ -129,7 +129,7 @@ def test_leads_become_warm_in_these_days(engine: Engine, project: Project) -> No
     for days in range(28, -1, -1):
         at = NOW - timedelta(days=days)
         with writing(engine) as connection:
-            context = AudienceContext(now=at, since=at, until=at, shop_zone=project.settings.shop.zone)
+            context = AudienceContext(Clock(at, at, at), project.settings.shop.zone)
             update_scores(connection, project.scores, context)
     crossing = select(func.count()).where(score_crossings.c.model == "lead", score_crossings.c.upward)
     lately = score_crossings.c.at > NOW - timedelta(days=12)

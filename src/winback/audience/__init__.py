@@ -1,7 +1,7 @@
 """Who a campaign is for: presets, fields, expressions, segments and scores, compiled to one SELECT."""
 
 from winback.audience.catalogue import PREDICTED_FIELDS, STANDING_FIELDS, CatalogueEntry, catalogue
-from winback.audience.context import AudienceContext
+from winback.audience.context import AudienceContext, Clock
 from winback.audience.hearing import unanswered_for
 from winback.audience.predictions import Prognosis, last_prognosis, predicted, prognosis, update_predictions
 from winback.audience.presets import Audience, Preset
@@ -10,7 +10,7 @@ from winback.audience.score_statement import Statement, score_statement
 from winback.audience.score_upkeep import update_scores
 from winback.audience.scores import ScoreModel
 from winback.audience.segments import Segment, update_segments
-from winback.audience.selection import select_audience
+from winback.audience.selection import form_of, select_audience
 from winback.audience.standings import Standing, update_standings
 from winback.audience.syntax import fields_in
 from winback.audience.where import check_expression, compile_condition, compile_fields
@@ -21,6 +21,7 @@ __all__ = [
     "Audience",
     "AudienceContext",
     "CatalogueEntry",
+    "Clock",
     "Preset",
     "Prognosis",
     "ScoreModel",
@@ -32,6 +33,7 @@ __all__ = [
     "compile_condition",
     "compile_fields",
     "fields_in",
+    "form_of",
     "last_prognosis",
     "predicted",
     "prognosis",

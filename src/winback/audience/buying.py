@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Float, FromClause, String, and_, case, cas
 from winback.audience.entries import ANY_DAYS, DAYS, Arguments, Cost, Field, Function, Kind, Parameter, Scope
 from winback.audience.money import major_units
 from winback.audience.rhythm import SLEEPING_RHYTHMS, asleep, rhythm_days
-from winback.audience.sql import moment, whole_days
+from winback.audience.sql import whole_days
 from winback.audience.who import column, days_since
 from winback.store import VOID_STATUSES, OrderStatus, UtcDateTime, order_lines, orders
 
@@ -46,8 +46,8 @@ def overdue(scope: Scope) -> ColumnElement[Any]:
 
 def _lifecycle(scope: Scope) -> ColumnElement[Any]:
     customer = scope.customer.c
-    sleeps = asleep(SLEEPING_RHYTHMS, scope.context.now, scope.customer)
-    lost = and_(sleeps, customer.last_order_at <= moment(scope.context.now - _LOST))
+    sleeps = asleep(SLEEPING_RHYTHMS, scope.context, scope.customer)
+    lost = and_(sleeps, customer.last_order_at <= scope.context.ago(_LOST))
     return case(
         (customer.order_count == 0, literal("lead", String())),
         (lost, literal("lost", String())),
@@ -88,9 +88,9 @@ def _voided(scope: Scope) -> ColumnElement[Any]:
 
 def recent(scope: Scope, at: ColumnElement[Any], arguments: Arguments, place: int) -> list[ColumnElement[bool]]:
     """Return the conditions for "up to now, and at most so many days ago", the days being the argument at a place."""
-    conditions = [at <= moment(scope.context.now)]
+    conditions = [at <= scope.context.now]
     if len(arguments) > place:
-        conditions.append(at > moment(scope.context.now - timedelta(days=float(arguments[place]))))
+        conditions.append(at > scope.context.ago(timedelta(days=float(arguments[place]))))
     return conditions
 
 

@@ -8,12 +8,11 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Float, Select, and_, case, cast, exists, func, literal, or_, select
 
-from winback.audience.context import AudienceContext
+from winback.audience.context import AudienceContext, Clock
 from winback.audience.money import major_units
 from winback.audience.occasions import DAY, Selected, between, later, row, rows_of, together
 from winback.audience.presets import AfterOrder, Milestone, Replenish, Sleeping
 from winback.audience.rhythm import UNKNOWN_RHYTHM, asleep, later_by_rhythms
-from winback.audience.sql import moment
 from winback.clock import local_instant
 from winback.store import VOID_STATUSES, customers, orders, segment_members
 
@@ -27,24 +26,28 @@ def sleeping(audience: Sleeping, context: AudienceContext) -> Select[Any]:
     if inactive.rhythms is None:
         sleeps: ColumnElement[bool] = last < _before(context, inactive.at_least or UNKNOWN_RHYTHM, and_that_day=True)
     else:
-        sleeps = asleep(inactive.rhythms, context.now)
+        sleeps = asleep(inactive.rhythms, context)
     if inactive.at_most is not None:
         sleeps = and_(sleeps, last >= _before(context, inactive.at_most))
     return (
-        row(occasion=customers.c.last_order_id, ripe_at=moment(context.now), anchor_at=moment(context.now), order_id=orders.c.id)
+        row(occasion=customers.c.last_order_id, ripe_at=context.now, anchor_at=context.now, order_id=orders.c.id)
         .join_from(customers, orders, orders.c.external_id == customers.c.last_order_id)
         .where(sleeps)
     )
 
 
-def _before(context: AudienceContext, ago: timedelta, *, and_that_day: bool = False) -> datetime:
+def _before(context: AudienceContext, ago: timedelta, *, and_that_day: bool = False) -> ColumnElement[datetime]:
     """Return the moment so long ago; whole days are counted on the shop's calendar, the day itself included if so asked."""
     days, rest = divmod(ago, DAY)
     if rest:
-        return context.now - ago
+        return context.ago(ago)
     zone = ZoneInfo(context.shop_zone)
-    day = context.now.astimezone(zone).date() - days * DAY
-    return local_instant(day + DAY if and_that_day else day, time(0), zone)
+
+    def midnight(clock: Clock) -> datetime:
+        day = clock.now.astimezone(zone).date() - days * DAY
+        return local_instant(day + DAY if and_that_day else day, time(0), zone)
+
+    return context.late(midnight)
 
 
 def after_order(audience: AfterOrder, context: AudienceContext) -> Select[Any]:

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, FromClause, String, and_, case, exists, fu
 from winback.audience.buying import overdue, recent
 from winback.audience.entries import ANY_DAYS, Arguments, Cost, Field, Function, Kind, Parameter, Scope
 from winback.audience.rhythm import OWN_RHYTHM_ORDERS, SLEEPING_RHYTHMS
-from winback.audience.sql import attribute_value, is_attribute_name, moment, whole_days
+from winback.audience.sql import attribute_value, is_attribute_name, whole_days
 from winback.store import UtcDateTime, events
 
 #: The event of an answer to "How likely are you to recommend us?", and its property: a number from 0 to 10.
@@ -74,7 +74,7 @@ def _nps(scope: Scope) -> ColumnElement[Any]:
         .where(
             event.c.customer_id == scope.customer.c.id,
             event.c.name == _NPS_EVENT,
-            event.c.at <= moment(scope.context.now),
+            event.c.at <= scope.context.now,
             answer.between(0, 10),
         )
         .order_by(event.c.at.desc(), event.c.id.desc())

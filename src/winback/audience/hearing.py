@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, FromClause, and_, exists, false, func, or_
 from winback.audience.buying import recent
 from winback.audience.context import AudienceContext
 from winback.audience.entries import ANY_DAYS, DAYS, Arguments, Cost, Field, Function, Kind, Parameter, Scope
-from winback.audience.sql import moment, whole_days
+from winback.audience.sql import whole_days
 from winback.store import (
     InteractionClass,
     InteractionKind,
@@ -68,7 +68,7 @@ def _reacted(kind: InteractionKind) -> Callable[[Scope, Arguments], ColumnElemen
             hit.c.message_id == message.c.id,
             hit.c.kind == kind.value,
             hit.c.klass == InteractionClass.HUMAN.value,
-            hit.c.at <= moment(scope.context.now),
+            hit.c.at <= scope.context.now,
         )
 
     return compiled
@@ -92,7 +92,7 @@ def _messages_with(kind: InteractionKind) -> Callable[[Scope, Arguments], Column
 def _days_since_message(scope: Scope) -> ColumnElement[Any]:
     message = messages.alias()
     newest = select(func.max(message.c.sent_at, type_=UtcDateTime())).where(
-        *_went(scope, message), message.c.sent_at <= moment(scope.context.now)
+        *_went(scope, message), message.c.sent_at <= scope.context.now
     )
     return whole_days(newest.scalar_subquery(), scope.context.now)
 
@@ -100,7 +100,7 @@ def _days_since_message(scope: Scope) -> ColumnElement[Any]:
 def _days_since_hit(kind: InteractionKind) -> Callable[[Scope], ColumnElement[Any]]:
     def compiled(scope: Scope) -> ColumnElement[Any]:
         hit = interactions.alias()
-        conditions = (*_by_hand(scope, hit, kind), hit.c.at <= moment(scope.context.now))
+        conditions = (*_by_hand(scope, hit, kind), hit.c.at <= scope.context.now)
         newest = select(func.max(hit.c.at, type_=UtcDateTime())).where(*conditions).scalar_subquery()
         return whole_days(newest, scope.context.now)
 
@@ -110,7 +110,7 @@ def _days_since_hit(kind: InteractionKind) -> Callable[[Scope], ColumnElement[An
 def _unanswered(scope: Scope) -> tuple[FromClause, list[ColumnElement[bool]]]:
     """Return marketing messages after which the person gave no sign of life: no order, no event, nothing done with a message."""
     message, event, hit = messages.alias(), events.alias(), interactions.alias()
-    now = moment(scope.context.now)
+    now = scope.context.now
     customer = scope.customer.c
     return message, [
         *_went(scope, message),

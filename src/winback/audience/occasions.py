@@ -72,7 +72,7 @@ def later(at: ColumnElement[Any], by: timedelta) -> ColumnElement[Any]:
 
 def between(at: ColumnElement[Any], context: AudienceContext, wait: timedelta) -> tuple[ColumnElement[bool], ...]:
     """Return the conditions for "so long after `at` is between `since` and `until`"."""
-    return at >= moment(context.since - wait), at < moment(context.until - wait)
+    return at >= context.late(lambda clock: clock.since - wait), at < context.late(lambda clock: clock.until - wait)
 
 
 def together(found: Sequence[Select[Any]]) -> Selected:
@@ -87,7 +87,7 @@ def local_dates(context: AudienceContext) -> Iterator[tuple[date, list[str]]]:
 
     At one moment there are two or three dates on Earth: who lives where a date has passed, or is not near yet, does not get it.
     """
-    first, last = _dates_at(context.since), _dates_at(context.until)
+    first, last = _dates_at(context.clock.since), _dates_at(context.clock.until)
     day = min(first.values())
     while day <= max(last.values()):
         yield day, sorted(zone for zone in first if not first[zone] <= day <= last[zone])

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Connection, Float, and_, case, cast, delete, func, insert, literal, null, select
+from sqlalchemy import ColumnElement, Connection, Float, and_, case, cast, delete, func, insert, null, select
 from sqlalchemy.sql.expression import FromClause
 
-from winback.audience.context import AudienceContext
-from winback.store import UtcDateTime, customers, installation, plus_seconds
+from winback.audience.context import AudienceContext, Clock
+from winback.store import customers, installation, plus_seconds
 
 #: From this many orders on a rhythm is the customer's own.
 OWN_RHYTHM_ORDERS = 3
@@ -55,14 +55,14 @@ def later_by_rhythms(rhythms: float, customer: FromClause = customers, *, by: ti
     return plus_seconds(customer.c.last_order_at, rhythm_days(customer) * (rhythms * _SECONDS_A_DAY) + by.total_seconds())
 
 
-def asleep(rhythms: float, now: datetime, customer: FromClause = customers) -> ColumnElement[bool]:
+def asleep(rhythms: float, context: AudienceContext, customer: FromClause = customers) -> ColumnElement[bool]:
     """Return SQL for "the last order is so many usual times between orders ago"."""
     usual = rhythm_days(customer) * (rhythms * _SECONDS_A_DAY)
     shortest = _SHORTEST_SLEEP.total_seconds()
     seconds = case((usual > shortest, usual), (usual.is_not(None), shortest), else_=UNKNOWN_RHYTHM.total_seconds())
     last = customer.c.last_order_at
     # Nobody sleeps before the shortest time: an index tells who ordered since, before each one's rhythm is looked at.
-    return and_(last <= literal(now - _SHORTEST_SLEEP, UtcDateTime()), plus_seconds(last, seconds) <= literal(now, UtcDateTime()))
+    return and_(last <= context.ago(_SHORTEST_SLEEP), plus_seconds(last, seconds) <= context.now)
 
 
 def shop_rhythm(connection: Connection) -> float | None:
@@ -86,7 +86,7 @@ def rhythm_of(connection: Connection, customer_id: int, now: datetime, shop_zone
     from winback.audience.catalogue import FIELDS
     from winback.audience.entries import Scope
 
-    context = AudienceContext(now=now, since=now, until=now, shop_zone=shop_zone)
+    context = AudienceContext(Clock(now, now, now), shop_zone)
     names = ("rhythm", "overdue", "churn", "orders", "days_between_orders")
     columns = (FIELDS[name].compile(Scope(context, customers)).label(name) for name in names)
     row = connection.execute(select(*columns).where(customers.c.id == customer_id)).one()

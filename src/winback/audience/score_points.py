@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, CompoundSelect, Float, Select, case, func, literal, select, union_all
@@ -15,6 +15,9 @@ from winback.store import InteractionClass, InteractionKind, UtcDateTime, custom
 #: Points older than this many half-lives are left out: their scale, 2 to the power of minus 500, is still far from zero, and
 #: each level that was reached since then stays where it was, however often it is computed.
 _FORGOTTEN = 500
+
+#: Of points with a longer half-life none is ever that old.
+_LONGEST_HALF_LIFE = timedelta(days=36_500) / _FORGOTTEN
 
 KINDS = {"opened": InteractionKind.OPEN, "clicked": InteractionKind.CLICK}
 
@@ -39,11 +42,12 @@ def source(rule: ScoreRule) -> Select[Any]:
     )
 
 
-def points(model: ScoreModel, now: datetime, *, chosen: Select[Any]) -> Select[Any] | CompoundSelect[Any]:
+def points(model: ScoreModel, context: AudienceContext, *, chosen: Select[Any]) -> Select[Any] | CompoundSelect[Any]:
     """Select everything that counts of the chosen customers: who, when, how many points, by which rule and row."""
     parts: list[Select[Any]] = []
     for group, limit in {"": None, **model.groups}.items():
-        given = [_by_rule(model, number, now, chosen) for number, rule in enumerate(model.rules) if (rule.group or "") == group]
+        rules = [number for number, rule in enumerate(model.rules) if (rule.group or "") == group]
+        given = [_by_rule(model, number, context, chosen) for number in rules]
         if given and limit is None:
             parts += given
         elif given and limit is not None:
@@ -52,13 +56,14 @@ def points(model: ScoreModel, now: datetime, *, chosen: Select[Any]) -> Select[A
     return union_all(*parts) if len(parts) > 1 else parts[0]
 
 
-def _by_rule(model: ScoreModel, number: int, now: datetime, chosen: Select[Any]) -> Select[Any]:
+def _by_rule(model: ScoreModel, number: int, context: AudienceContext, chosen: Select[Any]) -> Select[Any]:
     rule = model.rules[number]
     rows = source(rule).subquery()
-    conditions = [rows.c.at <= now, rows.c.customer_id.in_(chosen)]
+    conditions = [rows.c.at <= context.now, rows.c.customer_id.in_(chosen)]
     # Points that have expired still say which levels were reached, and what came after the first of a period.
-    if model.half_life is not None and model.half_life * _FORGOTTEN < now - _EPOCH:
-        conditions.append(rows.c.at > now - model.half_life * _FORGOTTEN)
+    if model.half_life is not None and model.half_life < _LONGEST_HALF_LIFE:
+        forgotten = model.half_life * _FORGOTTEN
+        conditions.append(rows.c.at > context.ago(forgotten))
     found = select(
         rows.c.customer_id,
         rows.c.at,

@@ -53,9 +53,9 @@ class Statement:
 
 
 def score_statement(connection: Connection, model: ScoreModel, context: AudienceContext, customer: str) -> Statement:
-    """Return why a customer, by the id in the shop's own system, has the score that they have at `context.now`."""
+    """Return why a customer, by the id in the shop's own system, has the score that they have at the clock's now."""
     key = connection.execute(select(customers.c.id).where(customers.c.external_id == customer)).scalar_one()
-    happened = sorted(_happened(connection, model, context.now, key), key=lambda entry: (entry.at or context.now, entry.what))
+    happened = sorted(_happened(connection, model, context, key), key=lambda entry: (entry.at or context.clock.now, entry.what))
     entries = (*happened, *_fits(connection, model, context, key))
     total = sum(entry.worth for entry in entries)
     reached = connection.execute(
@@ -66,16 +66,17 @@ def score_statement(connection: Connection, model: ScoreModel, context: Audience
     return Statement(
         score=model.name,
         customer=customer,
-        at=context.now,
+        at=context.clock.now,
         entries=entries,
         value=min(max(total, model.floor), model.cap),
         reached=tuple(Reached(*row) for row in reached),
     )
 
 
-def _happened(connection: Connection, model: ScoreModel, now: datetime, customer: int) -> Iterator[Entry]:
+def _happened(connection: Connection, model: ScoreModel, context: AudienceContext, customer: int) -> Iterator[Entry]:
     """Yield everything that a rule is about, whether or not it counts."""
-    counted = points(model, now, chosen=select(customers.c.id).where(customers.c.id == customer)).subquery()
+    now = context.clock.now
+    counted = points(model, context, chosen=select(customers.c.id).where(customers.c.id == customer)).subquery()
     counts = {(row.rule, row.id) for row in connection.execute(select(counted.c.rule, counted.c.id))}
     for number, rule in enumerate(model.rules):
         rows = source(rule).subquery()

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import (
@@ -25,6 +26,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Float,
+    Insert,
     Integer,
     MetaData,
     Select,
@@ -45,6 +47,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.types import TypeEngine
 
 from winback.audience.context import AudienceContext
 from winback.audience.horizon import Horizon
@@ -57,9 +60,11 @@ from winback.store import (
     events,
     installation,
     interactions,
+    late,
     score_crossings,
     score_states,
     seconds_between,
+    temporary,
 )
 
 #: How often everybody's value is computed anew, whether or not they did something: it fades by itself.
@@ -91,47 +96,58 @@ _moments = Table(
 
 
 def update_scores(connection: Connection, scores: Mapping[str, ScoreModel], context: AudienceContext) -> None:
-    """Bring every score up to `context.now`: values and levels, and the levels that were reached since the last time.
+    """Bring every score up to the clock's now: values and levels, and the levels that were reached since the last time.
 
     Only customers who did something since are looked at, everybody once a day or once a week, and whenever a score's definition
     changes; what fades by itself is kept up once a day.
     """
-    for model in scores.values():
-        _metadata.create_all(connection, checkfirst=False)
-        _update(connection, model, context)
-        _metadata.drop_all(connection, checkfirst=False)
+    backend = connection.dialect.name
+    with temporary(connection, _metadata):
+        for model in scores.values():
+            build = partial(_Statements, model, backend)
+            _update(connection, model, context.prepared((model,), ("score", backend), build), context.clock.now)
     connection.execute(delete(score_states).where(score_states.c.model.not_in(list(scores))))
 
 
-def _update(connection: Connection, model: ScoreModel, context: AudienceContext) -> None:
-    seen = _Seen.read(connection, model)
+def _update(connection: Connection, model: ScoreModel, statements: _Statements, now: datetime) -> None:
+    seen = statements.seen = _Seen.read(connection, model)
     definition = hashlib.sha256(model.model_dump_json().encode()).hexdigest()
     changed = seen.definition is not None and seen.definition != definition
-    newest = _Seen(
-        rows=seen.rows.moved(connection, (events, interactions)),
-        at=context.now,
-        everybody_at=context.now,
-        definition=definition,
-    )
+    newest = _Seen(rows=seen.rows.moved(connection, (events, interactions)), at=now, everybody_at=now, definition=definition)
     is_new = seen.definition != definition or seen.everybody_at is None
     fades = model.half_life is not None and not model.fit
     every = _RECOMPUTE_EVERY if fades else _REFRESH_EVERY
-    if is_new or not timedelta() <= context.now - (seen.everybody_at or _EPOCH) < every:
+    connection.execute(delete(_chosen))
+    if is_new or not timedelta() <= now - (seen.everybody_at or _EPOCH) < every:
         _choose_everybody(connection, model)
     else:
-        _choose_those_who_did_something(connection, model, seen, context.now)
+        connection.execute(statements.choose_active)
         newest = replace(newest, everybody_at=seen.everybody_at)
-        if fades and (seen.at or _EPOCH).date() != context.now.date():
-            _fade(connection, model, context.now)
-    # Most passes choose nobody, and to write down all that is computed takes longer than to look.
-    if connection.scalar(select(_chosen.c.customer_id).limit(1)) is None:
-        newest.write(connection, model)
-        return
-    connection.execute(_ranked_into_moments(model, context))
-    # Under a new definition nobody reaches a level in the past: editing a file starts no messages.
-    _write_crossings(connection, model, since=seen.at if changed else None)
-    _write_states(connection, model, context.now)
+        if fades and (seen.at or _EPOCH).date() != now.date():
+            _fade(connection, model, now)
+    # Most passes choose nobody.
+    if connection.scalar(select(_chosen.c.customer_id).limit(1)) is not None:
+        connection.execute(delete(_moments))
+        connection.execute(statements.fill_moments)
+        # Under a new definition nobody reaches a level in the past: editing a file starts no messages.
+        connection.execute(_crossings(model, since=seen.at) if changed else statements.write_crossings)
+        connection.execute(statements.write_states)
     newest.write(connection, model)
+
+
+class _Statements:
+    """What the upkeep of one score asks in every pass; `seen` is what the one before knew."""
+
+    def __init__(self, model: ScoreModel, backend: str, context: AudienceContext) -> None:
+        self.seen = _Seen()
+        self.choose_active = _choice_of_those_who_did_something(model, context, self)
+        self.fill_moments = _ranked_into_moments(model, context)
+        self.write_crossings = _crossings(model, since=None)
+        self.write_states = _states(model, context, backend)
+
+    def late(self, value: Callable[[_Seen], Any], kind: TypeEngine[Any]) -> ColumnElement[Any]:
+        """Return an SQL value that follows what was seen."""
+        return late(lambda: value(self.seen), kind)
 
 
 @dataclass(frozen=True)
@@ -179,20 +195,24 @@ def _choose_everybody(connection: Connection, model: ScoreModel) -> None:
     connection.execute(insert(_chosen).from_select(["customer_id"], chosen))
 
 
-def _choose_those_who_did_something(connection: Connection, model: ScoreModel, seen: _Seen, now: datetime) -> None:
+def _choice_of_those_who_did_something(model: ScoreModel, context: AudienceContext, statements: _Statements) -> Insert:
+    def last(table: Table) -> ColumnElement[int]:
+        return statements.late(lambda seen: seen.rows.after(table), Id)
+
+    seen_at = statements.late(lambda seen: seen.at or _EPOCH, UtcDateTime())
     names = [rule.event for rule in model.rules if rule.event is not None]
-    did = select(events.c.customer_id).where(events.c.id > seen.rows.after(events), events.c.name.in_(names))
+    did = select(events.c.customer_id).where(events.c.id > last(events), events.c.name.in_(names))
     # What was known before it happened, a booking for example.
-    happened = select(events.c.customer_id).where(events.c.name.in_(names), events.c.at > (seen.at or _EPOCH), events.c.at <= now)
+    happened = select(events.c.customer_id).where(events.c.name.in_(names), events.c.at > seen_at, events.c.at <= context.now)
     kinds = [KINDS[rule.message].value for rule in model.rules if rule.message is not None]
     # The class of a hit is revised when more of a burst is seen: look again at those of the last minutes.
-    since = (seen.at or _EPOCH) - timedelta(minutes=5)
-    new = or_(interactions.c.id > seen.rows.after(interactions), interactions.c.at >= since)
+    since = statements.late(lambda seen: (seen.at or _EPOCH) - timedelta(minutes=5), UtcDateTime())
+    new = or_(interactions.c.id > last(interactions), interactions.c.at >= since)
     reacted = select(interactions.c.customer_id).where(new, interactions.c.kind.in_(kinds))
     parts = [did, happened, reacted]
     if model.fit:
-        parts.append(select(customers.c.id).where(customers.c.updated_at >= (seen.at or _EPOCH)))
-    connection.execute(insert(_chosen).from_select(["customer_id"], union(*parts)))
+        parts.append(select(customers.c.id).where(customers.c.updated_at >= seen_at))
+    return insert(_chosen).from_select(["customer_id"], union(*parts))
 
 
 def _fade(connection: Connection, model: ScoreModel, now: datetime) -> None:
@@ -227,9 +247,9 @@ def _fade(connection: Connection, model: ScoreModel, now: datetime) -> None:
     connection.execute(update(score_states).where(*others).values(value=faded, updated_at=moment))
 
 
-def _ranked_into_moments(model: ScoreModel, context: AudienceContext) -> Any:
+def _ranked_into_moments(model: ScoreModel, context: AudienceContext) -> Insert:
     ranked = _ranked(model, context).subquery("ranked")
-    worth_keeping = or_(ranked.c.after > ranked.c.before, ranked.c.at == literal(context.now, UtcDateTime()))
+    worth_keeping = or_(ranked.c.after > ranked.c.before, ranked.c.at == context.now)
     names = [column.name for column in _moments.columns]
     return insert(_moments).from_select(names, select(*(ranked.c[name] for name in names)).where(worth_keeping))
 
@@ -277,9 +297,8 @@ def _within(value: ColumnElement[Any], low: float, high: float) -> ColumnElement
 
 def _valued(model: ScoreModel, context: AudienceContext) -> Select[Any]:
     """Select every moment of the chosen customers with the value right before (`pre`) and after (`post`) it."""
-    now = literal(context.now, UtcDateTime())
-    here = select(_chosen.c.customer_id, now.label("at"), literal(0.0, Float()).label("points"))
-    counted = points(model, context.now, chosen=select(_chosen.c.customer_id)).subquery("counted")
+    here = select(_chosen.c.customer_id, context.now.label("at"), literal(0.0, Float()).label("points"))
+    counted = points(model, context, chosen=select(_chosen.c.customer_id)).subquery("counted")
     given = select(counted.c.customer_id, counted.c.at, counted.c.points)
     gathered = union_all(here, given).subquery("gathered")
     moments = (
@@ -308,8 +327,8 @@ def _valued(model: ScoreModel, context: AudienceContext) -> Select[Any]:
     return rows.join_from(moments, customers, customers.c.id == moments.c.customer_id) if join else rows
 
 
-def _write_crossings(connection: Connection, model: ScoreModel, *, since: datetime | None) -> None:
-    """Append the levels that were reached after the last one that is written down; what is written is never changed."""
+def _crossings(model: ScoreModel, *, since: datetime | None) -> Insert:
+    """Return what appends the levels reached after the last one that is written down; what is written is never changed."""
     last = _last_crossings(model)
     new = and_(_moments.c.after > _moments.c.before, or_(last.c.at.is_(None), _moments.c.at > last.c.at))
     if since is not None:
@@ -326,7 +345,7 @@ def _write_crossings(connection: Connection, model: ScoreModel, *, since: dateti
     )
     rows = rows.outerjoin_from(_moments, last, last.c.customer_id == _moments.c.customer_id).where(new)
     names = ["model", "customer_id", "number", "level", "upward", "value", "at"]
-    connection.execute(insert(score_crossings).from_select(names, rows))
+    return insert(score_crossings).from_select(names, rows)
 
 
 def _last_crossings(model: ScoreModel, *by: ColumnElement[Any]) -> Subquery:
@@ -348,35 +367,34 @@ def _last_crossings(model: ScoreModel, *by: ColumnElement[Any]) -> Subquery:
     )
 
 
-def _write_states(connection: Connection, model: ScoreModel, now: datetime) -> None:
+def _states(model: ScoreModel, context: AudienceContext, backend: str) -> Insert:
+    """Return what writes down where the chosen customers stand."""
     level = _level(model, _moments.c.after)
     reached = _last_crossings(model, score_crossings.c.level)
-    moment = literal(now, UtcDateTime())
     rows = select(
         literal(model.name),
         _moments.c.customer_id,
         _moments.c.value,
         level,
-        func.coalesce(reached.c.at, moment, type_=UtcDateTime()),
-        moment,
+        func.coalesce(reached.c.at, context.now, type_=UtcDateTime()),
+        context.now,
     )
     same = and_(reached.c.customer_id == _moments.c.customer_id, reached.c.level == level)
-    rows = rows.outerjoin_from(_moments, reached, same).where(_moments.c.at == moment)
+    rows = rows.outerjoin_from(_moments, reached, same).where(_moments.c.at == context.now)
     names = ["model", "customer_id", "value", "level", "since", "updated_at"]
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    dialect = postgresql if backend == "postgresql" else sqlite
     statement = dialect.insert(score_states).from_select(names, rows)
     fresh = statement.excluded
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["model", "customer_id"],
-            set_={
-                "value": fresh.value,
-                "level": fresh.level,
-                "since": case((score_states.c.level == fresh.level, score_states.c.since), else_=fresh.since),
-                "updated_at": fresh.updated_at,
-            },
-        )
+    upsert: Insert = statement.on_conflict_do_update(
+        index_elements=["model", "customer_id"],
+        set_={
+            "value": fresh.value,
+            "level": fresh.level,
+            "since": case((score_states.c.level == fresh.level, score_states.c.since), else_=fresh.since),
+            "updated_at": fresh.updated_at,
+        },
     )
+    return upsert
 
 
 def _level(model: ScoreModel, number: ColumnElement[int]) -> ColumnElement[str]:

@@ -29,7 +29,7 @@ class Segment(FileModel):
 
 
 def update_segments(connection: Connection, segments: Mapping[str, Segment], context: AudienceContext) -> None:
-    """Note who has entered and who has left each of these segments since the last time, as of `context.now`.
+    """Note who has entered and who has left each of these segments since the last time, as of the clock's now.
 
     Nothing is remembered of other segments: one that is back after a while is as new.
     """
@@ -40,8 +40,8 @@ def update_segments(connection: Connection, segments: Mapping[str, Segment], con
         inside = compile_condition(segment.where, context, scope="customer", customer=customers)
         definition = _definition(segment, known, context)
         is_known = _is_known(connection, segment, definition)
-        _let_in(connection, name, inside, context.now if is_known else BEFORE_WE_LOOKED)
-        _let_out(connection, name, inside, context.now if is_known else BEFORE_WE_LOOKED)
+        _let_in(connection, name, inside, context.clock.now if is_known else BEFORE_WE_LOOKED)
+        _let_out(connection, name, inside, context.clock.now if is_known else BEFORE_WE_LOOKED)
         if not is_known:
             _remember(connection, segment, definition)
     connection.execute(delete(segment_members).where(segment_members.c.segment.not_in(list(segments))))

@@ -5,6 +5,7 @@ The occasion is what makes a contact happen once. The anchor, a moment or a loca
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,7 +15,7 @@ from sqlalchemy import Select, String, case, cast, exists, func, literal, select
 from winback.audience.by_date import birthday, everyone
 from winback.audience.by_order import after_order, milestone, replenish, sleeping
 from winback.audience.context import AudienceContext
-from winback.audience.occasions import DAY, Selected, between, later, row, rows_of
+from winback.audience.occasions import DAY, Selected, between, later, local_dates, row, rows_of
 from winback.audience.presets import (
     AfterEvent,
     AfterOrder,
@@ -29,13 +30,13 @@ from winback.audience.presets import (
 )
 from winback.audience.where import compile_condition
 from winback.clock import local_instant
-from winback.store import UtcDateTime, customers, events, plus_seconds, score_crossings, score_states, segment_members
+from winback.store import customers, events, plus_seconds, score_crossings, score_states, segment_members
 
 
 def select_audience(audience: Preset, context: AudienceContext) -> Selected:
     """Return the SELECT of everybody in an audience: customer_id, occasion, anchor_at or anchor_on, order_id, ripe_at.
 
-    What happened, or is due, between `context.since` and `context.until` is looked for. Consent and other rules are not asked.
+    What happened, or is due, between the clock's `since` and `until` is looked for. Consent and other rules are not asked.
     `ripe_at` is the moment by which a person whom the occasion lets in is in, however late we look.
     """
     selected: Selected = _PRESETS[type(audience)](audience, context)
@@ -45,6 +46,13 @@ def select_audience(audience: Preset, context: AudienceContext) -> Selected:
     if isinstance(selected, Select):
         return selected.where(fits)
     return union_all(*(each.where(fits) for each in selected.selects if isinstance(each, Select)))
+
+
+def form_of(audience: Preset, context: AudienceContext) -> Hashable:
+    """Return what `select_audience` depends on besides the files: while it is equal, the same SELECT can be asked again."""
+    if isinstance(audience, Birthday | Everyone):
+        return tuple((day, tuple(elsewhere)) for day, elsewhere in local_dates(context))
+    return _ends_of_days(context) if isinstance(audience, EnteredSegment) else None
 
 
 def _reached_score(audience: ReachedScore, context: AudienceContext) -> Select[Any]:
@@ -99,7 +107,7 @@ def _after_event(audience: AfterEvent, context: AudienceContext) -> Select[Any]:
     within = audience.within_or_delay
     other = events.alias()
     return selected.where(
-        at <= literal(context.now - within, UtcDateTime()),
+        at <= context.ago(within),
         ~exists().where(
             other.c.customer_id == events.c.customer_id,
             other.c.name == audience.unless,
@@ -110,20 +118,26 @@ def _after_event(audience: AfterEvent, context: AudienceContext) -> Select[Any]:
 
 
 def _entered_segment(audience: EnteredSegment, context: AudienceContext) -> Selected:
-    zone = ZoneInfo(context.shop_zone)
     members = segment_members.c
     at, inside = (members.entered_at, members.left_at.is_(None)) if audience.when == "enters" else (members.left_at, true())
-    ends: list[tuple[datetime, date]] = []  # of the shop's days
-    day = context.since.astimezone(zone).date()
-    while not ends or ends[-1][0] < context.until:
-        ends.append((local_instant(day + DAY, time(0), zone), day))
-        day += DAY
+    ends = _ends_of_days(context)
     on = case(*((at < end, literal(day.isoformat())) for end, day in ends), else_=literal(""))
     return (
         row(customer_id=members.customer_id, occasion=on, ripe_at=at, anchor_at=at)
         .select_from(rows_of(segment_members, audience))
-        .where(members.segment == audience.segment, inside, at >= context.since, at < ends[-1][0])
+        .where(members.segment == audience.segment, inside, at >= context.late(lambda clock: clock.since), at < ends[-1][0])
     )
+
+
+def _ends_of_days(context: AudienceContext) -> tuple[tuple[datetime, date], ...]:
+    """Return when each of the shop's days from `since` to `until` is over."""
+    zone = ZoneInfo(context.shop_zone)
+    day = context.clock.since.astimezone(zone).date()
+    ends: list[tuple[datetime, date]] = []
+    while not ends or ends[-1][0] < context.clock.until:
+        ends.append((local_instant(day + DAY, time(0), zone), day))
+        day += DAY
+    return tuple(ends)
 
 
 _PRESETS: dict[type[Preset], Any] = {

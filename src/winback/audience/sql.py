@@ -31,7 +31,7 @@ class whole_days(FunctionElement[int]):
     name = "whole_days"
 
     def __init__(self, earlier: Any, later: Any) -> None:
-        super().__init__(earlier, literal(later, UtcDateTime()))
+        super().__init__(earlier, moment(later) if isinstance(later, datetime) else later)
 
 
 @compiles(whole_days, "sqlite")

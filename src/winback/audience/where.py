@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Float, String, and_, cast, false, func, li
 from sqlalchemy.sql.expression import FromClause
 
 from winback.audience.catalogue import ENROLLMENT_FIELDS, FUNCTIONS, fields_of
-from winback.audience.context import AudienceContext
+from winback.audience.context import AudienceContext, Clock
 from winback.audience.entries import Function, Kind, Parameter, Scope
 from winback.audience.sql import attribute_value, is_attribute_name, like
 from winback.audience.syntax import parse, span_of
@@ -51,7 +51,7 @@ def check_expression(
     expression: str, *, scope: ScopeName, segments: Mapping[str, Segment], scores: Mapping[str, ScoreModel]
 ) -> None:
     """Raise ExpressionError, with position and remedy, for an expression that cannot be used; touches no database."""
-    context = AudienceContext(now=_NOW, since=_NOW, until=_NOW, shop_zone="UTC", segments=segments, scores=scores)
+    context = AudienceContext(Clock(_NOW, _NOW, _NOW), "UTC", segments=segments, scores=scores)
     compile_condition(
         expression, context, scope=scope, customer=customers, enrollment=enrollments if scope == "enrollment" else None
     )

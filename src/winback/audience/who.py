@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, and_, case, func, or_
+from sqlalchemy import ColumnElement, Integer, and_, case, func, or_
 
 from winback.audience.entries import Field, Kind, Scope
 from winback.audience.sql import whole_days
@@ -39,10 +39,14 @@ def _language(scope: Scope) -> ColumnElement[Any]:
 
 
 def _age(scope: Scope) -> ColumnElement[Any]:
-    today = scope.context.now.astimezone(ZoneInfo(scope.context.shop_zone)).date()
-    customer = scope.customer.c
-    had_it = or_(customer.birth_month < today.month, and_(customer.birth_month == today.month, customer.birth_day <= today.day))
-    return today.year - customer.birth_year - case((had_it, 0), else_=1)
+    zone = ZoneInfo(scope.context.shop_zone)
+
+    def of_today(part: str) -> ColumnElement[int]:
+        return scope.context.late(lambda clock: getattr(clock.now.astimezone(zone), part), Integer())
+
+    customer, month = scope.customer.c, of_today("month")
+    had_it = or_(customer.birth_month < month, and_(customer.birth_month == month, customer.birth_day <= of_today("day")))
+    return of_today("year") - customer.birth_year - case((had_it, 0), else_=1)
 
 
 FIELDS = (

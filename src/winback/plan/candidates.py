@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, String, case, exists, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Select, String, case, exists, func, insert, literal, select, update
 
-from winback.audience import select_audience
+from winback.audience import AudienceContext, form_of, select_audience
 from winback.plan.tables import candidates, slots
 from winback.plan.variants import arm, held_out
 from winback.policy import Ask, RuleName, Stage, audience_context, cooldown_of, first_failure, with_fallback
 from winback.project import Campaign, Project
-from winback.store import UtcDateTime, customers, enrollments
+from winback.store import customers, enrollments
 
 #: Passed over because the person is in the campaign for this occasion already; not a rule, since nothing is wrong.
 ALREADY = "already"
@@ -26,12 +28,22 @@ def gather(
     """
     connection.execute(candidates.delete())
     connection.execute(slots.delete())
-    audience = select_audience(campaign.audience, audience_context(project, now, since=since)).subquery("audience")
-    # To write down all rules takes longer than to look.
-    if few and connection.execute(select(audience.c.customer_id).limit(1)).first() is None:
+    context = audience_context(project, now, since=since)
+    key = ("gather", campaign.name, form_of(campaign.audience, context))
+    anybody, write = context.prepared(project.definitions, key, partial(_statements, project, campaign))
+    # To ask all rules takes longer than to look.
+    if few and connection.execute(anybody).first() is None:
         return
+    connection.execute(write)
+    if cooldown_of(campaign) is not None:
+        _keep_one_occasion(connection)
+
+
+def _statements(project: Project, campaign: Campaign, context: AudienceContext) -> tuple[Select[Any], Insert]:
+    """Return what asks for one person of the audience, and what writes all of them down."""
+    audience = select_audience(campaign.audience, context).subquery("audience")
     key = project.key("holdout")
-    late = _too_late(campaign, audience.c.ripe_at, now)
+    late = _too_late(campaign, audience.c.ripe_at, context)
     chosen = (
         select(
             audience.c.customer_id,
@@ -45,20 +57,18 @@ def gather(
             held_out(campaign, key, customers.c.id),
             case(
                 (_enrolled(campaign, audience.c.occasion), literal(ALREADY, String())),
-                else_=turned_away(project, campaign, now, audience.c.ripe_at),
+                else_=turned_away(project, campaign, context, audience.c.ripe_at),
             ),
         )
         .join_from(audience, customers, customers.c.id == audience.c.customer_id)
         .order_by(audience.c.customer_id, late, audience.c.ripe_at, audience.c.occasion)
     )
     names = [column.name for column in candidates.columns if column.name != "id"]
-    connection.execute(insert(candidates).from_select(names, chosen))
-    if cooldown_of(campaign) is not None:
-        _keep_one_occasion(connection)
+    return select(audience.c.customer_id).limit(1), insert(candidates).from_select(names, chosen)
 
 
 def turned_away(
-    project: Project, campaign: Campaign, now: datetime, ripe_at: ColumnElement[datetime]
+    project: Project, campaign: Campaign, context: AudienceContext, ripe_at: ColumnElement[datetime]
 ) -> ColumnElement[str | None]:
     """Return SQL for the first rule that keeps a customer out of the campaign, its first step's fallback channel considered."""
     step = campaign.steps[0]
@@ -66,7 +76,7 @@ def turned_away(
         project=project,
         campaign=campaign,
         stage=Stage.ENROLL,
-        now=now,
+        context=context,
         step=step,
         channel=step.channel,
         customer=customers,
@@ -89,10 +99,9 @@ def _enrolled(campaign: Campaign, occasion: ColumnElement[str]) -> ColumnElement
     )
 
 
-def _too_late(campaign: Campaign, ripe_at: ColumnElement[datetime], now: datetime) -> ColumnElement[bool]:
+def _too_late(campaign: Campaign, ripe_at: ColumnElement[datetime], context: AudienceContext) -> ColumnElement[bool]:
     """Ask whether the first step's time would have passed; the time of day it goes at is not looked at."""
-    latest = now - campaign.steps[0].after - campaign.schedule.late
-    return ripe_at < literal(latest, UtcDateTime())
+    return ripe_at < context.ago(campaign.steps[0].after + campaign.schedule.late)
 
 
 def _keep_one_occasion(connection: Connection) -> None:

@@ -173,7 +173,7 @@ def _rule_checks(
         project=project,
         campaign=campaign,
         stage=Stage.ENROLL,
-        now=now,
+        context=audience_context(project, now),
         step=step,
         channel=step.channel,
         customer=customers,

@@ -141,7 +141,7 @@ def keep_up(connection: Connection, project: Project, now: datetime, *, segments
     What failed stays as it was at the pass before. Conditions that name a segment ask its definition, so who has entered the
     others need not be known, and to look at every customer for each of them would be most of a pass.
     """
-    context = audience_context(project, now, since=now)
+    context = audience_context(project, now)
     errors = []
     parts: dict[str, Callable[[], None]] = {"rhythm": lambda: update_rhythm(connection, now, context.shop_zone)}
     # To look at all buyers takes a while; most shops do not ask for it.

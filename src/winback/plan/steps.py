@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, String, case, delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Select, String, case, delete, func, insert, literal, select, update
 
 from winback import ledger
+from winback.audience import AudienceContext
 from winback.plan.tables import names, ripe, slots
 from winback.policy import (
     LONGEST_DEFERRAL,
@@ -21,6 +23,7 @@ from winback.policy import (
     Stage,
     Timetable,
     after_moment,
+    audience_context,
     first_failure,
     with_fallback,
     zone_of,
@@ -100,29 +103,36 @@ def leave_removed_steps(connection: Connection, campaign: Campaign) -> int:
 
 def _gather(connection: Connection, project: Project, campaign: Campaign, step: Step, now: datetime) -> int:
     """Fill `ripe` with the enrollments that wait for `step`; return how many they are."""
+    context = audience_context(project, now)
+    key = ("ripe", campaign.name, step.name)
+    anybody, write = context.prepared(project.definitions, key, partial(_statements, project, campaign, step))
+    # Most passes find nobody at most steps, and to ask all rules takes longer than to look.
+    if connection.scalar(anybody) is None:
+        return 0
+    connection.execute(delete(ripe))
+    return connection.execute(write, execution_options=_COUNTED).rowcount
+
+
+def _statements(project: Project, campaign: Campaign, step: Step, context: AudienceContext) -> tuple[Select[Any], Insert]:
+    """Return what asks for one enrollment that waits for a step, and what writes all of them down."""
     due_at = enrollments.c.due_at
-    # A condition on what the person does meanwhile can only be answered when the time has come.
-    horizon = now if step.only_if else now + HORIZON
     waiting = (
         enrollments.c.campaign == campaign.name,
         enrollments.c.state == EnrollmentState.ACTIVE,
         enrollments.c.step == step.name,
-        due_at <= horizon,
+        # A condition on what the person does meanwhile can only be answered when the time has come.
+        due_at <= (context.now if step.only_if else context.ago(-HORIZON)),
     )
-    # Most passes find nobody at most steps, and to write down all rules takes longer than to look.
-    if connection.scalar(select(enrollments.c.id).where(*waiting).limit(1)) is None:
-        return 0
-    moment = literal(now, UtcDateTime())
     ask = Ask(
         project=project,
         campaign=campaign,
         stage=Stage.PLAN,
-        now=now,
+        context=context,
         step=step,
         channel=step.channel,
         customer=customers,
         enrollment=enrollments,
-        at=case((due_at < moment, moment), else_=due_at),
+        at=case((due_at < context.now, context.now), else_=due_at),
         valid_until=plus_seconds(due_at, literal(campaign.schedule.late.total_seconds())),
     )
     failure, channel = with_fallback(ask, first_failure(ask))
@@ -132,8 +142,7 @@ def _gather(connection: Connection, project: Project, campaign: Campaign, step: 
         .join(customers, customers.c.id == enrollments.c.customer_id)
         .where(*waiting)
     )
-    connection.execute(delete(ripe))
-    return connection.execute(insert(ripe).from_select(list(ripe.c), chosen), execution_options=_COUNTED).rowcount
+    return select(enrollments.c.id).where(*waiting).limit(1), insert(ripe).from_select(list(ripe.c), chosen)
 
 
 def _put_off(connection: Connection, project: Project, campaign: Campaign, step: Step) -> int:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
+from contextlib import AbstractContextManager
 
 from sqlalchemy import Boolean, Column, Connection, Date, Integer, MetaData, String, Table
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.schema import CreateTable, DropTable
 
-from winback.store import Id, UtcDateTime
+from winback.store import Id, UtcDateTime, temporary
 
 _metadata = MetaData()
 
@@ -67,22 +63,6 @@ names = Table(
 )
 
 
-@contextmanager
-def own_tables(connection: Connection) -> Iterator[None]:
-    """Give this transaction empty tables of its own, and leave no people behind in a pooled connection."""
-    making, dropping = _statements(connection.dialect.name)
-    for statement in making:
-        connection.exec_driver_sql(statement)
-    yield
-    # After an error the transaction is rolled back, and the tables with it.
-    for statement in dropping:
-        connection.exec_driver_sql(statement)
-
-
-@cache
-def _statements(backend: str) -> tuple[list[str], list[str]]:
-    """Return the statements that make and drop the tables; to write them anew took a pass as long as all it asked."""
-    dialect = {"postgresql": postgresql, "sqlite": sqlite}[backend].dialect()
-    tables = _metadata.sorted_tables
-    made = [str(CreateTable(table).compile(dialect=dialect)) for table in tables]
-    return made, [str(DropTable(table).compile(dialect=dialect)) for table in tables]
+def own_tables(connection: Connection) -> AbstractContextManager[None]:
+    """Give a planning transaction these tables, empty."""
+    return temporary(connection, _metadata)

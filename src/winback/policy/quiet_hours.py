@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, available_timezones
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, String
 
 from winback.clock import local_instant
 from winback.project import QuietHours
+from winback.store import among
 
 if TYPE_CHECKING:
     from winback.policy.rules import Ask
@@ -46,6 +48,11 @@ def quiet_zones(minute: datetime, quiet: QuietHours) -> frozenset[str]:
     return frozenset(name for name, zone in _zones().items() if is_quiet(minute.astimezone(zone).time(), quiet))
 
 
+@lru_cache(maxsize=64)
+def _quiet_zones_in_json(minute: datetime, quiet: QuietHours) -> str:
+    return json.dumps(sorted(quiet_zones(minute, quiet)))
+
+
 @lru_cache(maxsize=1)
 def _zones() -> dict[str, ZoneInfo]:
     # ZoneInfo itself remembers only the last eight, and reads the others from disk again.
@@ -57,5 +64,5 @@ def awake(ask: Ask) -> ColumnElement[bool] | None:
     quiet = ask.project.settings.quiet_hours.for_channel(ask.channel)
     if quiet is None or ask.enrollment is None:
         return None
-    asleep = quiet_zones(ask.now.replace(second=0, microsecond=0), quiet)
-    return ask.enrollment.c.zone.not_in(sorted(asleep))
+    asleep = ask.context.late(lambda clock: _quiet_zones_in_json(clock.now.replace(second=0, microsecond=0), quiet), String())
+    return ~among(ask.enrollment.c.zone, asleep)

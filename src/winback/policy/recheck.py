@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, String, literal, or_, select
 
+from winback.audience import AudienceContext
 from winback.policy.caps import LONGEST_DEFERRAL
 from winback.policy.fallback import step_of
 from winback.policy.quiet_hours import wake_time
-from winback.policy.rules import REASONS, Ask, RuleName, Stage, first_failure, with_fallback
+from winback.policy.rules import REASONS, Ask, RuleName, Stage, audience_context, first_failure, with_fallback
 from winback.policy.schedule import Timetable, after_moment
 from winback.policy.zones import zone_of
-from winback.project import Campaign, Project
-from winback.store import AnyRow, Channel, UtcDateTime, campaign_states, customers, enrollments, messages
+from winback.project import Campaign, Project, Step
+from winback.store import AnyRow, Channel, among, campaign_states, customers, enrollments, late, messages
 
 #: How far a capped message moves at a time while it is not late; caps are counted in rolling windows of hours and days.
 _CAP_PAUSE = timedelta(hours=1)
@@ -58,6 +62,7 @@ def recheck(connection: Connection, project: Project, message_ids: Sequence[str]
         select(messages.c.campaign, messages.c.step, messages.c.channel).where(messages.c.id.in_(message_ids)).distinct()
     ).all()
     paused = set(connection.scalars(select(campaign_states.c.name).where(campaign_states.c.paused_at.is_not(None))))
+    context = audience_context(project, now)
     verdicts: dict[str, Verdict] = {}
     for campaign_name, step_name, channel in groups:
         found = step_of(project, campaign_name, step_name)
@@ -67,26 +72,51 @@ def recheck(connection: Connection, project: Project, message_ids: Sequence[str]
             gone = Verdict(Action.CANCEL, RuleName.LIVE, WITHDRAWN)
             verdicts.update(dict.fromkeys(ids, gone))
             continue
-        campaign, step = found
-        ask = Ask(
+        group = _Group(*found, step_name, Channel(channel), campaign_name in paused)
+        build = partial(_Question, project, group)
+        key = ("recheck", campaign_name, step_name, channel, group.paused)
+        question = context.prepared(project.definitions, key, build)
+        question.message_ids = message_ids
+        verdicts |= {row.id: question.verdict(row) for row in connection.execute(question.statement)}
+    return verdicts
+
+
+class _Group(NamedTuple):
+    """Messages of one step on one channel."""
+
+    campaign: Campaign
+    step: Step
+    called: str  # the step's name, with that of a fallback after it where it is one
+    channel: Channel
+    paused: bool
+
+
+class _Question:
+    """What is asked about a group: which of them fail a rule now, and which one."""
+
+    def __init__(self, project: Project, group: _Group, context: AudienceContext) -> None:
+        campaign, step, called, channel, paused = group
+        self.message_ids: Sequence[str] = ()
+        self._ask = ask = Ask(
             project=project,
             campaign=campaign,
             stage=Stage.DISPATCH,
-            now=now,
+            context=context,
             step=step,
-            channel=Channel(channel),
+            channel=channel,
             customer=customers,
             enrollment=enrollments,
-            at=literal(now, UtcDateTime()),
+            at=context.now,
             valid_until=messages.c.valid_until,
             message_id=messages.c.id,
-            paused=campaign_name in paused,
+            paused=paused,
         )
         failure = first_failure(ask)
-        to_channel: ColumnElement[str] = literal(channel, String())
+        to_channel: ColumnElement[str] = literal(channel.value, String())
         if channel == step.channel:  # a message that fell back already does not fall back again
             failure, to_channel = with_fallback(ask, failure)
-        rows = connection.execute(
+        asked = late(lambda: json.dumps(self.message_ids), String())
+        self.statement = (
             select(
                 messages.c.id,
                 messages.c.reason,
@@ -98,19 +128,26 @@ def recheck(connection: Connection, project: Project, message_ids: Sequence[str]
             )
             .join(enrollments, enrollments.c.id == messages.c.enrollment_id)
             .join(customers, customers.c.id == messages.c.customer_id)
-            .where(messages.c.id.in_(message_ids), *chosen, or_(failure.is_not(None), to_channel != channel))
+            .where(
+                among(messages.c.id, asked),
+                messages.c.campaign == campaign.name,
+                messages.c.step == called,
+                messages.c.channel == channel.value,
+                or_(failure.is_not(None), to_channel != channel.value),
+            )
         )
-        for row in rows:
-            if row.failure == RuleName.LATE and row.reason == RuleName.CAPPED:
-                verdicts[row.id] = _another_day(ask, row)
-            elif row.failure is not None:
-                verdicts[row.id] = _verdict(row.failure, campaign, project, Channel(row.channel), row.zone, now)
-            else:
-                verdicts[row.id] = Verdict(Action.FALLBACK, "fallback", f"by {row.channel}", channel=row.channel)
-    return verdicts
+
+    def verdict(self, row: AnyRow) -> Verdict:
+        """Return what becomes of a message, by its row of the answer."""
+        ask, now = self._ask, self._ask.context.clock.now
+        if row.failure == RuleName.LATE and row.reason == RuleName.CAPPED:
+            return _another_day(ask, row, now)
+        if row.failure is not None:
+            return _verdict(row.failure, ask.campaign, ask.project, Channel(row.channel), row.zone, now)
+        return Verdict(Action.FALLBACK, "fallback", f"by {row.channel}", channel=row.channel)
 
 
-def _another_day(ask: Ask, row: AnyRow) -> Verdict:
+def _another_day(ask: Ask, row: AnyRow, now: datetime) -> Verdict:
     """Say what becomes of a message that ran out of time because others had precedence, which is the reason worth knowing.
 
     It is put off to the next time of day at which it may go, for a week at most, and never past the step that follows it.
@@ -118,7 +155,7 @@ def _another_day(ask: Ask, row: AnyRow) -> Verdict:
     campaign, step = ask.campaign, ask.step
     if campaign.limits.on_capped == "defer":
         table = Timetable.of(campaign, step, ask.project.settings.quiet_hours.for_channel(ask.channel))
-        at = after_moment(ask.now, timedelta(), table, zone_of(row.zone, ask.project)).at
+        at = after_moment(now, timedelta(), table, zone_of(row.zone, ask.project)).at
         if at - row.due_at <= LONGEST_DEFERRAL and (row.next_due_at is None or at < row.next_due_at):
             return Verdict(Action.DEFER, RuleName.LATE, RuleName.CAPPED, until=at, valid_until=at + campaign.schedule.late)
     return Verdict(Action.SKIP, RuleName.LATE, RuleName.CAPPED)

@@ -13,7 +13,7 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, String, and_, case, exists, false, literal, null, or_, true
 from sqlalchemy.sql.expression import FromClause
 
-from winback.audience import AudienceContext, compile_condition, unanswered_for
+from winback.audience import AudienceContext, Clock, compile_condition, unanswered_for
 from winback.policy.caps import within_caps
 from winback.policy.quiet_hours import awake
 from winback.project import Campaign, Project, Step
@@ -23,7 +23,6 @@ from winback.store import (
     EnrollmentState,
     MessageState,
     Purpose,
-    UtcDateTime,
     enrollments,
     messages,
     plus_seconds,
@@ -68,7 +67,7 @@ class Ask:
     project: Project
     campaign: Campaign
     stage: Stage
-    now: datetime
+    context: AudienceContext  # what expressions are compiled with
     step: Step
     channel: Channel
     customer: FromClause
@@ -78,11 +77,6 @@ class Ask:
     valid_until: ColumnElement[datetime] | None = None
     message_id: ColumnElement[str] | None = None
     paused: bool = False
-
-    @property
-    def context(self) -> AudienceContext:
-        """Return what expressions are compiled with."""
-        return audience_context(self.project, self.now, since=self.now)
 
 
 @dataclass(frozen=True)
@@ -95,12 +89,10 @@ class Rule:
     passes: Callable[[Ask], ColumnElement[bool] | None]
 
 
-def audience_context(project: Project, now: datetime, *, since: datetime) -> AudienceContext:
+def audience_context(project: Project, now: datetime, *, since: datetime | None = None) -> AudienceContext:
     """Return the context in which a shop's expressions and audiences are compiled; enrolling looks one day ahead."""
     return AudienceContext(
-        now=now,
-        since=since,
-        until=now + timedelta(days=1),
+        Clock(now, now if since is None else since, until=now + timedelta(days=1)),
         shop_zone=project.settings.shop.zone,
         shop_region=project.settings.shop.region,
         standing=project.settings.rfm.standing,
@@ -176,7 +168,7 @@ def _cooled_down(ask: Ask) -> ColumnElement[bool] | None:
     if cooldown is None:
         return None
     earlier = _EARLIER
-    now = literal(ask.now, UtcDateTime())
+    now = ask.context.now
     comes = now if ask.ripe_at is None else case((ask.ripe_at < now, ask.ripe_at), else_=now)
     return ~exists().where(
         earlier.c.campaign == ask.campaign.name,
@@ -199,7 +191,7 @@ def _not_muted(ask: Ask) -> ColumnElement[bool] | None:
         return None
     other = enrollments.alias()
     recent = (
-        and_(other.c.campaign == name, other.c.enrolled_at > literal(ask.now - time, UtcDateTime()))
+        and_(other.c.campaign == name, other.c.enrolled_at > ask.context.ago(time))
         for name, time in sorted(ask.campaign.limits.muted_by.items())
     )
     return ~exists().where(other.c.customer_id == ask.customer.c.id, or_(*recent))
@@ -222,7 +214,7 @@ def _only_if(ask: Ask) -> ColumnElement[bool] | None:
 def _in_time(ask: Ask) -> ColumnElement[bool] | None:
     if ask.valid_until is None:
         return None
-    return ask.valid_until >= literal(ask.now, ask.valid_until.type)
+    return ask.valid_until >= ask.context.now
 
 
 _ALWAYS = frozenset(Stage)

@@ -55,6 +55,11 @@ class Project:
         return combine(self.settings.deliver.staging, self.trial)
 
     @property
+    def definitions(self) -> tuple[object, ...]:
+        """Return what decides who gets what, and when: while these are the very same objects, nothing has changed."""
+        return self.settings, self.campaigns, self.scores, self.segments, self.own_secret, self.trial, self.root
+
+    @property
     def folder(self) -> Path:
         """Return the folder that the files were read from: the shop's own, or a copy's."""
         return self.copy or self.root

@@ -47,7 +47,9 @@ from winback.store.people import (
     Suppression,
     SuppressionReason,
 )
-from winback.store.types import AnyRow, Id, Json, UtcDateTime, plus_seconds, seconds_between
+from winback.store.prepared import late, prepared
+from winback.store.temporary import temporary
+from winback.store.types import AnyRow, Id, Json, UtcDateTime, among, plus_seconds, seconds_between
 from winback.store.version_tables import AppliedFile, AppliedVersion, FileContent
 
 
@@ -138,6 +140,7 @@ __all__ = [
     "Suppression",
     "SuppressionReason",
     "UtcDateTime",
+    "among",
     "applied_files",
     "applied_versions",
     "campaign_states",
@@ -155,6 +158,7 @@ __all__ = [
     "import_runs",
     "installation",
     "interactions",
+    "late",
     "leases",
     "links",
     "message_history",
@@ -168,6 +172,7 @@ __all__ = [
     "plan_funnels",
     "plus_seconds",
     "predictions",
+    "prepared",
     "reading",
     "receipts",
     "score_crossings",
@@ -177,5 +182,6 @@ __all__ = [
     "standings",
     "suppressions",
     "table",
+    "temporary",
     "writing",
 ]

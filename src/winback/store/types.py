@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
-from sqlalchemy import JSON, BigInteger, DateTime, Float, Integer, Row
+from sqlalchemy import JSON, BigInteger, Boolean, DateTime, Float, Integer, Row
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
 from sqlalchemy.ext.compiler import compiles
@@ -78,6 +78,26 @@ class plus_seconds(FunctionElement[datetime]):
 
     def __init__(self, moment: Any, seconds: Any) -> None:
         super().__init__(_moment(moment), seconds)
+
+
+class among(FunctionElement[bool]):
+    """SQL: a text is one of the texts in a JSON list; one value in the statement, however many there are."""
+
+    type = Boolean()
+    inherit_cache = True
+    name = "among"
+
+
+@compiles(among, "sqlite")
+def _among_sqlite(element: Any, compiler: Any, **kw: Any) -> str:
+    text, texts = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"({text} IN (SELECT value FROM json_each({texts})))"  # noqa: S608 - both are SQL, compiled
+
+
+@compiles(among, "postgresql")
+def _among_postgresql(element: Any, compiler: Any, **kw: Any) -> str:
+    text, texts = (compiler.process(clause, **kw) for clause in element.clauses)
+    return f"({text} = ANY (ARRAY(SELECT jsonb_array_elements_text(CAST({texts} AS JSONB)))))"
 
 
 def _moment(value: Any) -> ColumnElement[datetime]:
