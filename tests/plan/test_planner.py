@@ -374,7 +374,7 @@ def test_a_campaign_that_fails_in_any_way_holds_up_no_other(engine: Engine, make
     with writing(engine) as connection:
         result = plan(connection, replace(project, campaigns={"broken": broken, **project.campaigns}), now)
     assert [(campaign.campaign, campaign.error) for campaign in result.campaigns] == [
-        ("broken", "OverflowError"),
+        ("broken", "StatementError: date value out of range"),
         ("sleeping", None),
     ]
     assert _messages(engine, "external_id", "campaign") == [("C1", "sleeping")]

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Insert, Select, String, case, exists, func, insert, literal, select, update
 
 from winback.audience import AudienceContext, form_of, select_audience
-from winback.plan.tables import candidates, slots
+from winback.plan.tables import candidates
 from winback.plan.variants import arm, held_out
 from winback.policy import Ask, RuleName, Stage, audience_context, cooldown_of, first_failure, with_fallback
 from winback.project import Campaign, Project
@@ -21,22 +21,22 @@ ALREADY = "already"
 
 def gather(
     connection: Connection, project: Project, campaign: Campaign, now: datetime, since: datetime, *, few: bool = False
-) -> None:
-    """Fill `candidates` with everybody in the campaign's audience, and say of each which rule turns them away.
+) -> int:
+    """Fill `candidates` with everybody in the campaign's audience, each with the rule that turns them away; return how many.
 
     Where there are `few`, mostly nobody, it is looked first whether there is anybody.
     """
     connection.execute(candidates.delete())
-    connection.execute(slots.delete())
     context = audience_context(project, now, since=since)
     key = ("gather", campaign.name, form_of(campaign.audience, context))
     anybody, write = context.prepared(project.definitions, key, partial(_statements, project, campaign))
     # To ask all rules takes longer than to look.
     if few and connection.execute(anybody).first() is None:
-        return
-    connection.execute(write)
-    if cooldown_of(campaign) is not None:
+        return 0
+    count = connection.execute(write, execution_options={"preserve_rowcount": True}).rowcount
+    if count and cooldown_of(campaign) is not None:
         _keep_one_occasion(connection)
+    return count
 
 
 def _statements(project: Project, campaign: Campaign, context: AudienceContext) -> tuple[Select[Any], Insert]:

@@ -23,6 +23,7 @@ def enroll(connection: Connection, project: Project, campaign: Campaign, now: da
     ).all()
     if not anchors:
         return 0
+    connection.execute(slots.delete())
     connection.execute(
         insert(slots),
         [

@@ -181,8 +181,9 @@ def _plan_campaign(
         done.paused, done.pause_reason = True, state.pause_reason
         return done
     if done.thorough or campaign.audience.at_once:
-        _let_in(connection, project, campaign, now, done)
-    done.removed = leave_removed_steps(connection, campaign)
+        _let_in(connection, project, campaign, now, progress.back_from(state, now, thorough=done.thorough), done)
+    if not progress.is_planned(state, campaign):
+        done.removed = leave_removed_steps(connection, campaign)
     done.steps = plan_steps(connection, project, campaign, now, worker)
     progress.finish(connection, campaign, now)
     if done.thorough and (done.changed or (campaign.audience.at_once and done.audience)):
@@ -191,15 +192,18 @@ def _plan_campaign(
     return done
 
 
-def _let_in(connection: Connection, project: Project, campaign: Campaign, now: datetime, done: CampaignPlan) -> None:
-    since = progress.looks_back_to(connection, campaign, now, thorough=done.thorough)
-    candidates.gather(connection, project, campaign, now, since, few=not done.thorough)
+def _let_in(
+    connection: Connection, project: Project, campaign: Campaign, now: datetime, since: datetime, done: CampaignPlan
+) -> None:
+    done.audience = candidates.gather(connection, project, campaign, now, since, few=not done.thorough)
+    if not done.audience:
+        return
     counts = candidates.funnel(connection)
-    done.audience = sum(counts.values())
-    counts.pop("", None)
+    coming = counts.pop("", 0)
     done.already = counts.pop(ALREADY, 0)
     done.turned_away = counts
-    done.enrolled = enroll(connection, project, campaign, now)
+    if coming:
+        done.enrolled = enroll(connection, project, campaign, now)
 
 
 def _keep_funnel(connection: Connection, done: CampaignPlan, now: datetime) -> None:

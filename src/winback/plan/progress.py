@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from winback.project import Campaign
 from winback.store import AnyRow, campaign_states
@@ -16,6 +16,12 @@ LOOKBACK = timedelta(days=7)
 
 #: A pass in between looks this far behind the one before: for what was on its way while that one was made.
 _OVERLAP = timedelta(minutes=15)
+
+_named = campaign_states.c.name == bindparam("campaign")
+
+#: Asked of every campaign in every pass.
+_STATE = select(campaign_states).where(_named)
+_FINISH = update(campaign_states).where(_named).values(planned_until=bindparam("until"), definition_hash=bindparam("definition"))
 
 
 def begin(connection: Connection, campaign: Campaign, now: datetime) -> AnyRow:
@@ -37,9 +43,13 @@ def is_planned(state: AnyRow, campaign: Campaign) -> bool:
     return state.planned_until is not None and state.definition_hash == campaign.definition_hash
 
 
-def looks_back_to(connection: Connection, campaign: Campaign, now: datetime, *, thorough: bool = True) -> datetime:
+def looks_back_to(connection: Connection, campaign: Campaign, now: datetime) -> datetime:
     """Return from when on a pass at `now` looks for occasions: from now on where the campaign was not planned before."""
-    state = _state(connection, campaign)
+    return back_from(_state(connection, campaign), now)
+
+
+def back_from(state: AnyRow | None, now: datetime, *, thorough: bool = True) -> datetime:
+    """Return the same by what the database knows of the campaign."""
     if state is None or state.planned_until is None:
         return now
     # A pass that was made as of a moment to come, to try things out, says nothing about what happened until now.
@@ -56,11 +66,8 @@ def paused(connection: Connection, campaign: Campaign) -> str | None:
 
 def finish(connection: Connection, campaign: Campaign, now: datetime) -> None:
     """Note that the campaign has been planned up to now."""
-    connection.execute(
-        update(campaign_states)
-        .where(campaign_states.c.name == campaign.name)
-        .values(planned_until=now, definition_hash=campaign.definition_hash)
-    )
+    values = {"campaign": campaign.name, "until": now, "definition": campaign.definition_hash}
+    connection.execute(_FINISH, values)
 
 
 def forget(connection: Connection, live: Collection[str]) -> None:
@@ -73,4 +80,4 @@ def forget(connection: Connection, live: Collection[str]) -> None:
 
 
 def _state(connection: Connection, campaign: Campaign) -> AnyRow | None:
-    return connection.execute(select(campaign_states).where(campaign_states.c.name == campaign.name)).one_or_none()
+    return connection.execute(_STATE, {"campaign": campaign.name}).one_or_none()

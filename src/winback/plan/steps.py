@@ -11,7 +11,21 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Select, String, case, delete, func, insert, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    Select,
+    String,
+    bindparam,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
 
 from winback import ledger
 from winback.audience import AudienceContext
@@ -46,6 +60,17 @@ _NAME = {column.name: column.type for column in names.c}
 #: An INSERT … SELECT tells how many rows it wrote when it is asked to.
 _COUNTED = {"preserve_rowcount": True}
 
+#: Whether anybody waits for a step of a campaign.
+_NEAR = (
+    select(enrollments.c.id)
+    .where(
+        enrollments.c.campaign == bindparam("campaign"),
+        enrollments.c.state == EnrollmentState.ACTIVE,
+        enrollments.c.due_at <= bindparam("until"),
+    )
+    .limit(1)
+)
+
 
 @dataclass
 class StepPlan:
@@ -62,12 +87,7 @@ class StepPlan:
 
 def plan_steps(connection: Connection, project: Project, campaign: Campaign, now: datetime, worker: str) -> list[StepPlan]:
     """Plan each step for those who wait for it and are due soon; in many passes nobody waits for any."""
-    near = (
-        enrollments.c.campaign == campaign.name,
-        enrollments.c.state == EnrollmentState.ACTIVE,
-        enrollments.c.due_at <= now + HORIZON,
-    )
-    if connection.scalar(select(enrollments.c.id).where(*near).limit(1)) is None:
+    if connection.scalar(_NEAR, {"campaign": campaign.name, "until": now + HORIZON}) is None:
         return [StepPlan(step.name) for step in campaign.steps]
     return [plan_step(connection, project, campaign, step, now, worker) for step in campaign.steps]
 

@@ -1,0 +1,69 @@
+"""Things that are built once for the same objects, and values that a statement asks for when it runs."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from sqlalchemy import BigInteger, Engine, String, literal, select
+
+from winback.store import among, late, prepared, reading
+from winback.store import prepared as prepare
+from winback.store.prepared import _KEPT
+
+
+@dataclass(frozen=True)
+class Equal:
+    """Equal to any other."""
+
+    number: int = 1
+
+
+def test_the_same_objects_get_what_was_built_and_equal_ones_do_not() -> None:
+    one, other = Equal(), Equal()
+    built = prepared((one,), "key", object)
+    assert prepared((one,), "key", object) is built
+    assert prepared((other,), "key", object) is not built
+    assert prepared((one,), "another", object) is not built
+
+
+def test_an_object_that_is_gone_leaves_its_place_to_no_other() -> None:
+    seen = [prepared((Equal(),), "key", object) for _ in range(50)]
+    assert len(set(map(id, seen))) == 50
+
+
+def test_the_oldest_are_forgotten() -> None:
+    first = Equal()
+    built = prepared((first,), 0, object)
+    for number in range(_KEPT):
+        prepared((first,), number + 1, object)
+    assert prepared((first,), 0, object) is not built
+
+
+def test_each_thread_has_its_own() -> None:
+    owner = Equal()
+    built = prepared((owner,), "key", object)
+    others: list[object] = []
+    thread = threading.Thread(target=lambda: others.append(prepare((owner,), "key", object)))
+    thread.start()
+    thread.join()
+    assert others
+    assert others[0] is not built
+
+
+def test_a_late_value_is_asked_for_each_time(engine: Engine) -> None:
+    numbers = iter((1, 2, 3))
+    statement = select(late(lambda: next(numbers), BigInteger()))
+    with reading(engine) as connection:
+        assert [connection.scalar(statement) for _ in range(3)] == [1, 2, 3]
+
+
+def test_among_takes_any_number_of_texts(engine: Engine) -> None:
+    texts = ["[]"]
+    listed = late(lambda: texts[0], String())
+    statement = select(among(literal("b"), listed), among(literal("'"), listed))
+    with reading(engine) as connection:
+        found = []
+        for texts[0] in ("[]", '["a", "b"]', '["\'", "é"]'):
+            found.append(tuple(map(bool, connection.execute(statement).one())))
+    assert found == [(False, False), (True, False), (False, True)]
