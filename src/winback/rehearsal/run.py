@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -55,21 +55,28 @@ def rehearse(project: Project, files: Sequence[CaseBook], matching: str = "") ->
     try:
         metadata.create_all(engine)
         composer = Composer(_rehearsing(project), signed=False)
+        shops: dict[Hashable, Project] = {}
         for each in files:
             for place, case in enumerate(each.content.tests):
                 if wanted in case.name.lower() or wanted in each.file.path.name.lower():
-                    yield _run(engine, project, composer, each, place, case)
+                    names = each.campaigns(case)
+                    # What is built for one test serves the others with the same campaigns and rules.
+                    alike = (*names, case.arm, repr(case.limits), repr(case.quiet_hours))
+                    if alike not in shops:
+                        shops[alike] = _as_tested(project, case, names)
+                    yield _run(engine, shops[alike], composer, each, place)
     finally:
         engine.dispose()
 
 
-def _run(engine: Engine, project: Project, composer: Composer, each: CaseBook, place: int, case: Case) -> Outcome:
+def _run(engine: Engine, project: Project, composer: Composer, each: CaseBook, place: int) -> Outcome:
     began = time.perf_counter()
+    case = each.content.tests[place]
     names = each.campaigns(case)
     path = ("tests", place)
     with _emptied(engine) as connection:
         try:
-            played = _Play(connection, _as_tested(project, case, names), composer, each, case).played()
+            played = _Play(connection, project, composer, each, case).played()
             failures = tuple(compare(each.file, path, case, names, played))
         except WinbackError as error:
             failures = (Failure(each.file.line(path), str(error)),)
