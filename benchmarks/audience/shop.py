@@ -1,4 +1,4 @@
-"""The shop whose campaigns are measured: the four of the demo shop, and six more."""
+"""The shop whose campaigns are measured: the four of the demo shop, and eight more, so that each preset is there."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ _MORE = {
     "lapsed": (70, 'preset = "sleeping"\ninactive = "90d..365d"\nwhere = "orders >= 2"'),
     "anniversary": (71, 'preset = "birthday"\nfield = "first_order"'),
     "first_order": (72, 'preset = "after_order"\nafter = "delivered"\ndelay = "1d"\nfirst = true'),
+    "milestone": (76, 'preset = "milestone"\nreaches = [5, 10, 25]'),
+    "replenish": (77, 'preset = "replenish"\noffset = "-3d"'),
     "cart": (73, 'preset = "event"\nevent = "cart_left"\nunless = "checkout"\ndelay = "1h"'),
     "at_risk": (74, 'preset = "segment"\nsegment = "at_risk"'),
     "newsletter": (75, "preset = \"everyone\"\non = [2026-11-24]\nwhere = \"country in ('DE', 'AT') and orders >= 1\""),

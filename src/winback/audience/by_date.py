@@ -12,7 +12,7 @@ from winback.audience.context import AudienceContext
 from winback.audience.holidays import countries_with
 from winback.audience.occasions import DAY, Selected, end_of, local_dates, row, together
 from winback.audience.presets import Birthday, Everyone
-from winback.audience.sql import attribute_value
+from winback.audience.sql import attribute_value, is_one_of
 from winback.clock import local_instant
 from winback.store import customers
 
@@ -24,11 +24,13 @@ def birthday(audience: Birthday, context: AudienceContext) -> Selected:
     found = []
     for anchor, elsewhere in local_dates(context):
         day = anchor - audience.offset
-        condition = _falls_on(audience, day, context)
-        if elsewhere:
-            condition = and_(condition, customers.c.local_zone.not_in(elsewhere))
-        found.append(row(occasion=literal(str(day.year)), ripe_at=end_of(anchor, context), anchor_on=anchor).where(condition))
+        selected = row(occasion=literal(str(day.year)), ripe_at=end_of(anchor, context), anchor_on=anchor)
+        found.append(selected.where(_falls_on(audience, day, context), *_not_in(elsewhere)))
     return together(found)
+
+
+def _not_in(zones: Sequence[str]) -> list[ColumnElement[bool]]:
+    return [~is_one_of(customers.c.local_zone, zones)] if zones else []
 
 
 def _falls_on(audience: Birthday, day: date, context: AudienceContext) -> ColumnElement[bool]:
@@ -69,9 +71,8 @@ def everyone(audience: Everyone, context: AudienceContext) -> Selected:
         condition = _celebrated(audience, day, context)
         if condition is None:
             continue
-        if elsewhere:
-            condition = and_(condition, customers.c.local_zone.not_in(elsewhere))
-        found.append(row(occasion=literal(day.isoformat()), ripe_at=end_of(anchor, context), anchor_on=anchor).where(condition))
+        selected = row(occasion=literal(day.isoformat()), ripe_at=end_of(anchor, context), anchor_on=anchor)
+        found.append(selected.where(condition, *_not_in(elsewhere)))
     return together(found)
 
 

@@ -13,6 +13,7 @@ from winback.audience.money import major_units
 from winback.audience.occasions import DAY, Selected, between, later, row, rows_of, together
 from winback.audience.presets import AfterOrder, Milestone, Replenish, Sleeping
 from winback.audience.rhythm import UNKNOWN_RHYTHM, asleep, later_by_rhythms
+from winback.audience.sql import in_passing
 from winback.clock import local_instant
 from winback.store import VOID_STATUSES, customers, orders, segment_members
 
@@ -22,7 +23,7 @@ _ROUNDING = 0.0001
 
 def sleeping(audience: Sleeping, context: AudienceContext) -> Select[Any]:
     inactive = audience.inactive
-    last = customers.c.last_order_at
+    last = in_passing(customers.c.last_order_at)
     if inactive.rhythms is None:
         sleeps: ColumnElement[bool] = last < _before(context, inactive.at_least or UNKNOWN_RHYTHM, and_that_day=True)
     else:
@@ -61,18 +62,19 @@ def after_order(audience: AfterOrder, context: AudienceContext) -> Select[Any]:
             anchor_at=at,
             order_id=orders.c.id,
         )
-        .select_from(rows_of(orders, audience))
+        .select_from(rows_of(orders, audience, of_whom=audience.first))
         .where(*between(at, context, audience.wait), void if audience.after == "voided" else ~void)
     )
     if not audience.first:
         return selected
-    earlier = orders.alias()
-    before = or_(
-        earlier.c.placed_at < orders.c.placed_at, and_(earlier.c.placed_at == orders.c.placed_at, earlier.c.id < orders.c.id)
-    )
-    return selected.where(
-        ~exists().where(earlier.c.customer_id == orders.c.customer_id, earlier.c.status.not_in(VOID_STATUSES), before)
-    )
+    # The customer's own row knows when the first order that counts was; of several at that moment it is the one written first.
+    first_at, twin = customers.c.first_order_at, orders.alias("twin")
+    is_first = first_at == orders.c.placed_at
+    if audience.after == "voided":
+        is_first = or_(first_at.is_(None), first_at >= orders.c.placed_at)
+    # Asked of the customer, not of the order, or SQLite looks for twins before it has left out all but the first.
+    at_once = and_(twin.c.customer_id == customers.c.id, twin.c.placed_at == orders.c.placed_at, twin.c.id < orders.c.id)
+    return selected.where(is_first, ~exists().where(at_once, twin.c.status.not_in(VOID_STATUSES)))
 
 
 def replenish(audience: Replenish, context: AudienceContext) -> Select[Any]:
@@ -92,24 +94,14 @@ def milestone(audience: Milestone, context: AudienceContext) -> Selected:
 
 def _by_orders(audience: Milestone, context: AudienceContext) -> Select[Any]:
     """Select the orders with which a value was reached: it is above what was before them, and not above what was after."""
-    earlier = orders.alias("earlier")
-    goes_before = or_(
-        earlier.c.placed_at < orders.c.placed_at, and_(earlier.c.placed_at == orders.c.placed_at, earlier.c.id < orders.c.id)
-    )
-    counted = and_(earlier.c.customer_id == orders.c.customer_id, earlier.c.status.not_in(VOID_STATUSES), goes_before)
-    if audience.field == "orders":
-        before: ColumnElement[Any] = select(cast(func.count(), Float())).where(counted).scalar_subquery()
-        worth: ColumnElement[Any] = literal(1.0)
-    else:
-        spent = select(func.coalesce(func.sum(earlier.c.total_minor), 0)).where(counted, earlier.c.currency == orders.c.currency)
-        before, worth = (
-            major_units(spent.scalar_subquery(), orders.c.currency),
-            major_units(orders.c.total_minor, orders.c.currency),
-        )
+    before, worth = _before_and_worth(audience)
+    # Materialized, or SQLite looks the other orders up again for each value that it compares.
     placed = (
         select(orders.c.id, orders.c.customer_id, orders.c.placed_at, before.label("before"), worth.label("worth"))
+        .join_from(orders, customers, customers.c.id == orders.c.customer_id)
         .where(*between(orders.c.placed_at, context, timedelta()), orders.c.status.not_in(VOID_STATUSES))
-        .subquery("placed")
+        .cte("placed")
+        .prefix_with("MATERIALIZED")
     )
     # Added in whole minor units each sum is exact; the two rounded parts may miss a value by the last digit of a float.
     after = placed.c.before + placed.c.worth + _ROUNDING
@@ -120,6 +112,27 @@ def _by_orders(audience: Milestone, context: AudienceContext) -> Select[Any]:
         .join_from(customers, placed, placed.c.customer_id == customers.c.id)
         .where(or_(*reached.values()))
     )
+
+
+def _before_and_worth(audience: Milestone) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    """Return how much the customer had before an order, and how much the order adds.
+
+    The customer's own row knows how much there is by now; what came after the order, mostly nothing, is taken off. Only for an
+    order in another currency than the newest one, in which that is counted, what was before it is added up.
+    """
+    other, at, number = orders.alias("other"), orders.c.placed_at, orders.c.id
+    counted = (other.c.customer_id == orders.c.customer_id, other.c.status.not_in(VOID_STATUSES))
+    # Written so that an index of the moments is used.
+    earlier = (*counted, other.c.placed_at <= at, or_(other.c.placed_at < at, other.c.id < number))
+    later = (*counted, other.c.placed_at >= at, or_(other.c.placed_at > at, other.c.id > number))
+    if audience.field == "orders":
+        coming = select(func.count()).where(*later).scalar_subquery()
+        return cast(customers.c.order_count - 1 - coming, Float()), literal(1.0)
+    amount, currency = func.coalesce(func.sum(other.c.total_minor), 0), other.c.currency == orders.c.currency
+    added, coming = (select(amount).where(*which, currency).scalar_subquery() for which in (earlier, later))
+    by_now = customers.c.currency == orders.c.currency
+    spent = case((by_now, customers.c.spent_minor - orders.c.total_minor - coming), else_=added)
+    return major_units(spent, orders.c.currency), major_units(orders.c.total_minor, orders.c.currency)
 
 
 def _by_attribute(audience: Milestone, context: AudienceContext) -> Selected:

@@ -55,9 +55,10 @@ def row(
     )
 
 
-def rows_of(table: Table, audience: Preset) -> FromClause:
+def rows_of(table: Table, audience: Preset, *, of_whom: bool = False) -> FromClause:
     """Return what people did, with the customers only where they are asked about: to look up each is half of the work."""
-    return table if audience.where is None else table.join(customers, customers.c.id == table.c.customer_id)
+    asked = of_whom or audience.where is not None
+    return table.join(customers, customers.c.id == table.c.customer_id) if asked else table
 
 
 def end_of(day: date, context: AudienceContext) -> ColumnElement[Any]:

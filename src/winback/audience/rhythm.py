@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Float, and_, case, cast, delet
 from sqlalchemy.sql.expression import FromClause
 
 from winback.audience.context import AudienceContext, Clock
+from winback.audience.sql import in_passing
 from winback.store import customers, installation, plus_seconds
 
 #: From this many orders on a rhythm is the customer's own.
@@ -60,8 +61,8 @@ def asleep(rhythms: float, context: AudienceContext, customer: FromClause = cust
     usual = rhythm_days(customer) * (rhythms * _SECONDS_A_DAY)
     shortest = _SHORTEST_SLEEP.total_seconds()
     seconds = case((usual > shortest, usual), (usual.is_not(None), shortest), else_=UNKNOWN_RHYTHM.total_seconds())
-    last = customer.c.last_order_at
-    # Nobody sleeps before the shortest time: an index tells who ordered since, before each one's rhythm is looked at.
+    last = in_passing(customer.c.last_order_at)
+    # Nobody sleeps before the shortest time: who ordered since is told apart before each one's rhythm is looked at.
     return and_(last <= context.ago(_SHORTEST_SLEEP), plus_seconds(last, seconds) <= context.now)
 
 

@@ -37,6 +37,7 @@ from sqlalchemy import (
     case,
     cast,
     delete,
+    exists,
     func,
     insert,
     literal,
@@ -58,6 +59,7 @@ from winback.store import (
     UtcDateTime,
     customers,
     events,
+    filled,
     installation,
     interactions,
     late,
@@ -75,6 +77,12 @@ _RECOMPUTE_EVERY = timedelta(days=7)
 
 #: Faded points come back from their scale with an error in the last digits; a threshold is reached all the same.
 _TOLERANCE = 1e-9
+
+#: Values written at once, from which on what the database knows of all values is worth being renewed.
+_MANY = 10_000
+
+#: An INSERT … SELECT tells how many rows it wrote when it is asked to.
+_COUNTED = {"preserve_rowcount": True}
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -121,17 +129,18 @@ def _update(connection: Connection, model: ScoreModel, statements: _Statements, 
     if is_new or not timedelta() <= now - (seen.everybody_at or _EPOCH) < every:
         _choose_everybody(connection, model)
     else:
-        connection.execute(statements.choose_active)
+        filled(connection, _chosen, connection.execute(statements.choose_active, execution_options=_COUNTED).rowcount)
         newest = replace(newest, everybody_at=seen.everybody_at)
         if fades and (seen.at or _EPOCH).date() != now.date():
             _fade(connection, model, now)
     # Most passes choose nobody.
     if connection.scalar(select(_chosen.c.customer_id).limit(1)) is not None:
         connection.execute(delete(_moments))
-        connection.execute(statements.fill_moments)
+        filled(connection, _moments, connection.execute(statements.fill_moments, execution_options=_COUNTED).rowcount)
         # Under a new definition nobody reaches a level in the past: editing a file starts no messages.
         connection.execute(_crossings(model, since=seen.at) if changed else statements.write_crossings)
-        connection.execute(statements.write_states)
+        written = connection.execute(statements.write_states, execution_options=_COUNTED)
+        filled(connection, score_states, written.rowcount, many=_MANY)
     newest.write(connection, model)
 
 
@@ -192,7 +201,8 @@ def _choose_everybody(connection: Connection, model: ScoreModel) -> None:
     else:
         known = select(score_states.c.customer_id).where(score_states.c.model == model.name)
         chosen = union(known, *(select(rows.c.customer_id) for rule in model.rules for rows in [source(rule).subquery()]))
-    connection.execute(insert(_chosen).from_select(["customer_id"], chosen))
+    written = connection.execute(insert(_chosen).from_select(["customer_id"], chosen), execution_options=_COUNTED)
+    filled(connection, _chosen, written.rowcount)
 
 
 def _choice_of_those_who_did_something(model: ScoreModel, context: AudienceContext, statements: _Statements) -> Insert:
@@ -239,10 +249,12 @@ def _fade(connection: Connection, model: ScoreModel, now: datetime) -> None:
             for place, level in enumerate(model.levels)
         )
     )
-    chosen = select(_chosen.c.customer_id)
-    others = (state.model == model.name, state.customer_id.not_in(chosen))
-    concerned = select(state.customer_id).where(*others, or_(cut_off, ~stays))
-    connection.execute(insert(_chosen).from_select(["customer_id"], concerned))
+    ours = state.model == model.name
+    concerned = select(state.customer_id).where(ours, or_(cut_off, ~stays))
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(dialect.insert(_chosen).from_select(["customer_id"], concerned).on_conflict_do_nothing())
+    # Not NOT IN: PostgreSQL reads all who were chosen for each of the others, unless it takes them for few.
+    others = (ours, ~exists().where(_chosen.c.customer_id == state.customer_id))
     moment = literal(now, UtcDateTime())
     connection.execute(update(score_states).where(*others).values(value=faded, updated_at=moment))
 

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 
 from pydantic import Field
 from sqlalchemy import ColumnElement, Connection, delete, exists, insert, literal, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from winback.audience.context import AudienceContext
 from winback.filemodel import Expression, FileModel, Name, Text
-from winback.store import UtcDateTime, customers, installation, segment_members
+from winback.store import UtcDateTime, customers, filled, installation, segment_members
 
 #: Those who were inside when a segment was first looked at, or when its definition changed, have not just entered it.
 BEFORE_WE_LOOKED = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,9 +54,12 @@ def _let_in(connection: Connection, segment: str, inside: ColumnElement[bool], a
     """Note who is inside and was not, or never before."""
     back = (_of(segment), segment_members.c.left_at.is_not(None), _member(inside))
     connection.execute(update(segment_members).where(*back).values(entered_at=at, left_at=None))
-    known = exists().where(_of(segment), segment_members.c.customer_id == customers.c.id)
-    entered = select(literal(segment), customers.c.id, literal(at, UtcDateTime())).where(inside, ~known)
-    connection.execute(insert(segment_members).from_select(["segment", "customer_id", "entered_at"], entered))
+    entered = select(literal(segment), customers.c.id, literal(at, UtcDateTime())).where(inside)
+    # Not "who is not among them yet": where PostgreSQL takes a table for empty, it reads it through for each who is added to it.
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(segment_members).from_select(["segment", "customer_id", "entered_at"], entered)
+    written = connection.execute(statement.on_conflict_do_nothing(), execution_options={"preserve_rowcount": True})
+    filled(connection, segment_members, written.rowcount)
 
 
 def _let_out(connection: Connection, segment: str, inside: ColumnElement[bool], at: datetime) -> None:

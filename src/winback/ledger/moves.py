@@ -8,20 +8,26 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, String, exists, literal, select, true, update
+from sqlalchemy import Connection, Insert, Select, String, exists, literal, select, true, update
 from sqlalchemy import insert as insert_into
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from winback.ledger.states import is_edge
-from winback.store import MessageState, UtcDateTime, message_history, messages
+from winback.store import MessageState, UtcDateTime, filled, message_history, messages
 from winback.store.given import given
 
 #: Messages handled by one statement.
 _BATCH = 1000
 
+#: Messages written at once, from which on what the database knows of all messages is worth being renewed.
+_MANY = 10_000
+
 #: States in which a message may be written; every other is reached by an edge.
 _FIRST_STATES = frozenset({MessageState.PLANNED, MessageState.SKIPPED, MessageState.HELD_OUT})
+
+#: An INSERT … SELECT tells how many rows it wrote when it is asked to.
+_COUNTED = {"preserve_rowcount": True}
 
 _RAW_REPLY = 2000  # letters of a gateway's reply that are kept
 _REASON = 200
@@ -60,18 +66,30 @@ def insert_selected(connection: Connection, rows: Select[Any], *, now: datetime,
     They are written in the order of their ids, which is that in which dispatchers take them and history refers to them.
     """
     new = rows.subquery("new")
-    dialect_insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
+    on_postgresql = connection.dialect.name == "postgresql"
+    dialect_insert = postgresql_insert if on_postgresql else sqlite_insert
     # ON CONFLICT after FROM needs a WHERE: without one, SQLite takes ON for a part of the join.
     chosen = select(new).where(true()).order_by(new.c.id)
     statement = dialect_insert(messages).from_select(list(new.c.keys()), chosen).on_conflict_do_nothing()
-    written = connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
-    first = (
-        select(messages.c.id, messages.c.state, messages.c.reason, literal(worker, String()), literal(now, UtcDateTime()))
+    if on_postgresql:
+        # At once: PostgreSQL, when it takes the history for empty, reads for each message all that it has just written there.
+        written = statement.returning(messages.c.id, messages.c.state, messages.c.reason).cte("written")
+        count = connection.execute(_first_history(select(written), now, worker), execution_options=_COUNTED).rowcount
+        filled(connection, messages, count, many=_MANY)
+        return count
+    count = connection.execute(statement, execution_options=_COUNTED).rowcount
+    fresh = (
+        select(messages.c.id, messages.c.state, messages.c.reason)
         .where(messages.c.id.in_(select(new.c.id)), ~exists().where(message_history.c.message_id == messages.c.id))
         .order_by(messages.c.id)
     )
-    connection.execute(insert_into(message_history).from_select(["message_id", "to_state", "reason", "worker", "at"], first))
-    return written
+    connection.execute(_first_history(fresh, now, worker))
+    return count
+
+
+def _first_history(written: Select[Any], now: datetime, worker: str) -> Insert:
+    rows = written.add_columns(literal(worker, String()), literal(now, UtcDateTime()))
+    return insert_into(message_history).from_select(["message_id", "to_state", "reason", "worker", "at"], rows)
 
 
 def apply(

@@ -13,7 +13,7 @@ from winback.plan.tables import candidates
 from winback.plan.variants import arm, held_out
 from winback.policy import Ask, RuleName, Stage, audience_context, cooldown_of, first_failure, with_fallback
 from winback.project import Campaign, Project
-from winback.store import customers, enrollments
+from winback.store import customers, enrollments, filled
 
 #: Passed over because the person is in the campaign for this occasion already; not a rule, since nothing is wrong.
 ALREADY = "already"
@@ -34,6 +34,7 @@ def gather(
     if few and connection.execute(anybody).first() is None:
         return 0
     count = connection.execute(write, execution_options={"preserve_rowcount": True}).rowcount
+    filled(connection, candidates, count)
     if count and cooldown_of(campaign) is not None:
         _keep_one_occasion(connection)
     return count

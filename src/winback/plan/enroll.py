@@ -10,7 +10,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from winback.plan.tables import candidates, slots
 from winback.policy import Slot, Timetable, after_date, after_moment, zone_of
 from winback.project import Campaign, Project
-from winback.store import EnrollmentState, UtcDateTime, enrollments
+from winback.store import EnrollmentState, UtcDateTime, enrollments, filled
+
+#: People who come in at once, from which on what the database knows of all enrollments is worth being renewed.
+_MANY = 10_000
 
 _COPIED = ("customer_id", "occasion", "anchor_at", "anchor_on", "order_id", "zone", "variant", "held_out")
 
@@ -32,7 +35,9 @@ def enroll(connection: Connection, project: Project, campaign: Campaign, now: da
             for slot in [first_slot(project, campaign, zone, at, on)]
         ],
     )
-    return sum(_insert(connection, campaign, now, anchor) for anchor in ("anchor_at", "anchor_on"))
+    count = sum(_insert(connection, campaign, now, anchor) for anchor in ("anchor_at", "anchor_on"))
+    filled(connection, enrollments, count, many=_MANY)
+    return count
 
 
 def first_slot(project: Project, campaign: Campaign, zone: str, anchor_at: datetime | None, anchor_on: date | None) -> Slot:

@@ -31,7 +31,7 @@ from winback.plan.steps import StepPlan, leave_removed_steps, plan_steps
 from winback.plan.tables import own_tables
 from winback.policy import audience_context
 from winback.project import Campaign, Project
-from winback.store import exclusive, plan_funnels
+from winback.store import customers, enrollments, events, exclusive, look_over, messages, order_lines, orders, plan_funnels
 
 #: Everybody is asked so often; the passes in between ask those who have just done something, for whom a minute counts.
 THOROUGH_EVERY = timedelta(hours=1)
@@ -111,6 +111,7 @@ def plan(
     file has changed, is always asked thoroughly.
     """
     exclusive(connection)
+    look_over(connection, (customers, orders, order_lines, events, enrollments, messages))
     names = [name for name in project.campaigns if campaigns is None or name in campaigns]
     errors = keep_up(connection, project, now, segments=thorough)
     progress.forget(connection, [name for name, campaign in project.campaigns.items() if campaign.enabled])

@@ -43,7 +43,7 @@ from winback.policy import (
     zone_of,
 )
 from winback.project import Campaign, Project, Step
-from winback.store import EnrollmentState, Id, MessageState, UtcDateTime, customers, enrollments, plus_seconds
+from winback.store import EnrollmentState, Id, MessageState, UtcDateTime, customers, enrollments, filled, plus_seconds
 from winback.store.given import given
 
 #: A message is written at most this long before it is due.
@@ -130,7 +130,9 @@ def _gather(connection: Connection, project: Project, campaign: Campaign, step: 
     if connection.scalar(anybody) is None:
         return 0
     connection.execute(delete(ripe))
-    return connection.execute(write, execution_options=_COUNTED).rowcount
+    count = connection.execute(write, execution_options=_COUNTED).rowcount
+    filled(connection, ripe, count)
+    return count
 
 
 def _statements(project: Project, campaign: Campaign, step: Step, context: AudienceContext) -> tuple[Select[Any], Insert]:
@@ -201,11 +203,13 @@ def _name_messages(connection: Connection, campaign: Campaign, step: Step) -> No
         .order_by(ripe.c.enrollment_id)
         .limit(_CHUNK)
     )
-    last = 0
+    last = count = 0
     while rows := connection.execute(people.where(ripe.c.enrollment_id > last)).all():
         last = rows[-1].enrollment_id
         ids = [(number, ledger.message_id(campaign.name, customer, occasion, step.name)) for number, customer, occasion in rows]
         connection.execute(insert(names).from_select(list(names.c), select(given(connection, _NAME, ids))))
+        count += len(ids)
+    filled(connection, names, count)
 
 
 def _messages(project: Project, campaign: Campaign, step: Step, now: datetime) -> Select[Any]:

@@ -48,6 +48,7 @@ from winback.store.people import (
     SuppressionReason,
 )
 from winback.store.prepared import late, prepared
+from winback.store.statistics import filled, look_over
 from winback.store.temporary import temporary
 from winback.store.types import AnyRow, Id, Json, UtcDateTime, among, plus_seconds, seconds_between
 from winback.store.version_tables import AppliedFile, AppliedVersion, FileContent
@@ -152,6 +153,7 @@ __all__ = [
     "events",
     "exclusive",
     "file_contents",
+    "filled",
     "gateway_states",
     "gateway_uses",
     "gateway_warmups",
@@ -161,6 +163,7 @@ __all__ = [
     "late",
     "leases",
     "links",
+    "look_over",
     "message_history",
     "messages",
     "metadata",

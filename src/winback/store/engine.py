@@ -102,8 +102,10 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     _write_ahead(cursor)
     cursor.execute("PRAGMA synchronous = FULL")  # a claim must survive a power cut
     cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute("PRAGMA cache_size = -65536")
-    cursor.execute("PRAGMA temp_store = MEMORY")
+    cursor.execute("PRAGMA cache_size = -32768")
+    # A file that has no name: SQLite makes it when 8 MB are full. In memory, a pass would take more with each customer.
+    cursor.execute("PRAGMA temp_store = FILE")
+    cursor.execute("PRAGMA temp.cache_size = -8192")
     cursor.close()
 
 

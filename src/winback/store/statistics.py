@@ -1,0 +1,33 @@
+"""What PostgreSQL knows of its tables, by which it plans: renewed where it would be wrong for the length of a transaction.
+
+Its own helpers look at tables now and then, about a minute after much was committed. What a transaction has written itself they
+cannot see, nor tables of its own, and a plan for a table that is taken for empty reads it anew for each row of another one: a
+pass over a million customers would take hours. SQLite plans by the indexes that there are, whatever the tables hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, Table, text
+
+#: Tables that have grown to more than twice the pages that they had when they were looked at last.
+_GROWN = text("""
+SELECT relname FROM pg_class WHERE oid = ANY(CAST(CAST(:names AS text[]) AS regclass[]))
+AND pg_relation_size(oid) / CAST(current_setting('block_size') AS integer) > 2 * relpages + 100
+""")
+
+
+def filled(connection: Connection, table: Table, rows: int, *, many: int = 1000) -> None:
+    """Let PostgreSQL see so many rows that this transaction has just written, where they are `many`."""
+    if connection.dialect.name == "postgresql" and rows >= many:
+        connection.execute(text(f"ANALYZE {table.name}"))
+
+
+def look_over(connection: Connection, tables: Iterable[Table]) -> None:
+    """Let PostgreSQL see tables that have grown much since they were looked at, by an import of a moment ago for example."""
+    if connection.dialect.name != "postgresql":
+        return
+    names = [table.name for table in tables]
+    for name in connection.scalars(_GROWN, {"names": names}).all():
+        connection.execute(text(f"ANALYZE {name}"))
