@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy import Engine, event, func, insert, select, update
 
 from tests.plan.conftest import ShopMaker
 from tests.rows import add_customer, add_order
@@ -418,3 +419,25 @@ def test_the_forecast_counts_what_comes(engine: Engine, make_shop: ShopMaker, no
         ("hello", _at("2026-11-25T09:30"), 3),
         ("offer", _at("2026-12-02T09:30"), 3),
     ]
+
+
+@pytest.mark.parametrize("table", ["segment_members", "message_history"])
+def test_postgresql_reads_no_table_for_each_row_that_it_adds_to_it(
+    engine: Engine, make_shop: ShopMaker, now: datetime, table: str
+) -> None:
+    """A table that it takes for empty it reads from end to end each time, with all that the statement has added so far."""
+    if engine.dialect.name == "sqlite":
+        pytest.skip("it looks each of them up by an index")
+    german = Segment(name="german", title="German", where="country = 'DE'")
+    project = _beginning_with(make_shop(sleeping=SLEEPING), german)
+    _sleeper(engine, "C1", now)
+    said: list[str] = []
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def note(_connection: Any, _cursor: Any, statement: str, _parameters: Any, _context: Any, _many: bool) -> None:
+        said.append(statement)
+
+    _plan(engine, project, now)
+    written = [statement for statement in said if f"INSERT INTO {table} " in statement]
+    assert written
+    assert not any(f"FROM {table}" in statement for statement in written)

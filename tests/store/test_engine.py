@@ -83,6 +83,13 @@ def test_a_sqlite_file_outlives_a_power_cut(tmp_path: Path) -> None:
     assert (tmp_path / "var" / "new" / "winback.sqlite").exists()
 
 
+def test_sqlite_keeps_what_a_pass_works_with_out_of_memory(tmp_path: Path) -> None:
+    engine = open_engine("sqlite:///winback.sqlite", root=tmp_path)
+    with engine.connect() as connection:
+        assert connection.scalar(text("PRAGMA temp_store")) == 1  # FILE
+    engine.dispose()
+
+
 def test_postgresql_speaks_utc_and_compiles_nothing(postgres_url: str) -> None:
     engine = open_engine(postgres_url)
     with engine.connect() as connection:

@@ -101,7 +101,7 @@ def _day_number_postgresql(element: Any, compiler: Any, **kw: Any) -> str:
 class is_one_of(FunctionElement[bool]):
     """SQL: a text is one of many, which are bound as one value: to write down hundreds takes longer than to look them up.
 
-    Unlike `winback.store.among`, for rows that no index finds by it: PostgreSQL hashes the many instead of trying one after another.
+    Unlike `winback.store.among` not for an index: PostgreSQL hashes the texts instead of comparing with one after another.
     """
 
     type = Boolean()
