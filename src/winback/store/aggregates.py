@@ -21,41 +21,48 @@ _GIVEN = {
     "postgresql": "SELECT CAST(value AS BIGINT) AS id FROM json_array_elements_text(CAST(:ids AS json))",
 }
 
-# One statement for all touched customers. `counted` are their orders that count, numbered from the newest. Spending is summed
-# in the currency of the newest order only: euros and dollars do not add up. The median gap comes from the distinct UTC days:
-# `gaps` has one row per day but the first, numbered by size; the middle one or two are averaged. A halved sum of whole days
-# is exact in binary, so both databases agree to the bit. The last WHERE keeps rows that would not change from being written.
+# One statement for all touched customers. The index of orders by customer and time gives them in the order in which they are
+# summed and in which the days between them are taken, so that nothing is sorted but the gaps; NOT MATERIALIZED lets it, for
+# SQLite would copy what is named twice. Of the newest orders of the same moment the one with the highest id counts. Spending is
+# summed in the currency of the newest order only: euros and dollars do not add up. The median gap comes from the distinct UTC
+# days: `gaps` has one row per day but the first, numbered by size; the middle one or two are averaged. A halved sum of whole
+# days is exact in binary, so both databases agree to the bit. The last WHERE keeps rows that would not change from being written.
 _REFRESH = """
-WITH touched AS ({touched}),
-counted AS (
-    SELECT o.customer_id, o.external_id, o.placed_at, o.total_minor, o.currency,
-           ROW_NUMBER() OVER (PARTITION BY o.customer_id ORDER BY o.placed_at DESC, o.id DESC) AS age
-    FROM orders AS o JOIN touched AS t ON t.id = o.customer_id
-    WHERE o.status NOT IN ({void})
+WITH touched AS NOT MATERIALIZED ({touched}),
+counted AS NOT MATERIALIZED (
+    SELECT id, customer_id, placed_at, total_minor, currency, {day} AS day FROM orders
+    WHERE customer_id IN (SELECT id FROM touched) AND status NOT IN ({void})
 ),
-newest AS (SELECT customer_id, external_id, currency FROM counted WHERE age = 1),
 summed AS (
-    SELECT c.customer_id, COUNT(*) AS order_count, MIN(c.placed_at) AS first_order_at, MAX(c.placed_at) AS last_order_at,
-           CAST(SUM(CASE WHEN c.currency = n.currency THEN c.total_minor ELSE 0 END) AS BIGINT) AS spent_minor
-    FROM counted AS c JOIN newest AS n ON n.customer_id = c.customer_id
-    GROUP BY c.customer_id
+    SELECT customer_id, COUNT(*) AS order_count, MIN(placed_at) AS first_order_at, MAX(placed_at) AS last_order_at,
+           CAST(SUM(total_minor) AS BIGINT) AS total_minor, MIN(currency) AS one, MAX(currency) AS other
+    FROM counted GROUP BY customer_id
 ),
-days AS (SELECT DISTINCT customer_id, {day} AS day FROM counted),
-steps AS (SELECT customer_id, day - LAG(day) OVER (PARTITION BY customer_id ORDER BY day) AS gap FROM days),
+newest AS (
+    SELECT s.customer_id, s.order_count, s.first_order_at, s.last_order_at, o.currency, o.external_id AS last_order_id,
+           CASE WHEN s.one = s.other THEN s.total_minor ELSE (
+               SELECT CAST(SUM(c.total_minor) AS BIGINT) FROM orders AS c
+               WHERE c.customer_id = s.customer_id AND c.currency = o.currency AND c.status NOT IN ({void})
+           ) END AS spent_minor
+    FROM summed AS s JOIN orders AS o ON o.id = (
+        SELECT MAX(c.id) FROM orders AS c
+        WHERE c.customer_id = s.customer_id AND c.placed_at = s.last_order_at AND c.status NOT IN ({void})
+    )
+),
+steps AS (SELECT customer_id, day - LAG(day) OVER (PARTITION BY customer_id ORDER BY placed_at, id) AS gap FROM counted),
 gaps AS (
     SELECT customer_id, gap, ROW_NUMBER() OVER (PARTITION BY customer_id ORDER BY gap) AS place,
            COUNT(*) OVER (PARTITION BY customer_id) AS many
-    FROM steps WHERE gap IS NOT NULL
+    FROM steps WHERE gap > 0
 ),
 rhythm AS (
     SELECT customer_id, CAST(SUM(gap) AS DOUBLE PRECISION) / COUNT(*) AS median
     FROM gaps WHERE place IN ((many + 1) / 2, (many + 2) / 2) GROUP BY customer_id
 ),
 fresh AS (
-    SELECT t.id, COALESCE(s.order_count, 0) AS order_count, COALESCE(s.spent_minor, 0) AS spent_minor, n.currency,
-           s.first_order_at, s.last_order_at, n.external_id AS last_order_id, r.median AS median_gap_days
+    SELECT t.id, COALESCE(n.order_count, 0) AS order_count, COALESCE(n.spent_minor, 0) AS spent_minor, n.currency,
+           n.first_order_at, n.last_order_at, n.last_order_id, r.median AS median_gap_days
     FROM touched AS t
-    LEFT JOIN summed AS s ON s.customer_id = t.id
     LEFT JOIN newest AS n ON n.customer_id = t.id
     LEFT JOIN rhythm AS r ON r.customer_id = t.id
 )
