@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import inspect
 
 from tests.importers.conftest import Desk
 from winback.addresses import hash_address
@@ -32,6 +34,20 @@ def lines_of(desk: Desk, external_id: str) -> list[tuple[object, ...]]:
     own = desk.order(external_id).id
     names = ("order_id", "position", "product_id", "name", "category", "quantity", "price_minor", "url")
     return sorted(row[1:] for row in desk.all(order_lines, *names) if row[0] == own)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_the_first_import_leaves_all_indexes_as_they_were(desk: Desk, dry_run: bool) -> None:
+    def known() -> list[Any]:
+        inspected = inspect(desk.engine)
+        return [sorted(inspected.get_indexes(table.name), key=repr) for table in (customers, orders, order_lines)]
+
+    before = known()
+    desk.run("customers", "customer_id,email\nC1,ann@example.com\n", dry_run=dry_run)
+    desk.run("orders", "order_id,customer_id,placed_at,product_id,price\nA1,C1,2026-01-05,P1,5\n", dry_run=dry_run)
+    assert known() == before
+    assert all(before)
+    assert len(desk.all(orders, "id")) == (not dry_run)
 
 
 def test_every_column_of_an_order_is_kept(desk: Desk) -> None:

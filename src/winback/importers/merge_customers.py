@@ -9,7 +9,17 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Subquery, and_, case, exists, func, insert, literal, or_, select, update
 
 from winback.addresses import zone_of_phone
-from winback.importers.merging import Merge, Merged, count_rows, find_targets, fold_repeats, joined_objects, kept, note_changed
+from winback.importers.merging import (
+    Merge,
+    Merged,
+    count_rows,
+    filling,
+    find_targets,
+    fold_repeats,
+    joined_objects,
+    kept,
+    note_changed,
+)
 from winback.importers.staging import changed, index, staged_consents, staged_customers
 from winback.store import Json, UtcDateTime, consents, customers, import_runs
 
@@ -105,7 +115,8 @@ def _insert(merge: Merge) -> None:
         .where(s.c.target_id.is_(None))
         .order_by(s.c.line)
     )
-    merge.connection.execute(insert(customers).from_select(columns, rows))
+    with filling(merge.connection, customers):
+        merge.connection.execute(insert(customers).from_select(columns, rows))
 
 
 def _take_consents(merge: Merge, last_known: int) -> int:
@@ -121,11 +132,10 @@ def _take_consents(merge: Merge, last_known: int) -> int:
         own = and_(consents.c.customer_id == customers.c.id, consents.c.channel == channel, consents.c.purpose == purpose)
         people = customers.join(answer, answer.c.target_id == customers.c.id)
         counts, is_refused = _weigh(merge, column, answer, own)
-        refused += connection.scalar(select(func.count()).select_from(people).where(is_refused)) or 0
-        altered = select(customers.c.id).select_from(people).where(counts, customers.c.id <= last_known)
-        connection.execute(
-            insert(changed).from_select(["id"], altered.where(customers.c.id.not_in(select(changed.c.id))))
-        )  # fmt: skip
+        if last_known:  # nobody new has said anything before
+            refused += connection.scalar(select(func.count()).select_from(people).where(is_refused)) or 0
+            altered = select(customers.c.id).select_from(people).where(counts, customers.c.id <= last_known)
+            connection.execute(insert(changed).from_select(["id"], altered.where(customers.c.id.not_in(select(changed.c.id)))))
         entry = select(
             customers.c.id, literal(channel), literal(purpose), answer.c.granted,
             func.coalesce(answer.c.at, merge.moment), answer.c.source, answer.c.wording,

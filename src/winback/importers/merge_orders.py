@@ -25,6 +25,7 @@ from sqlalchemy import (
 from winback.importers.merging import (
     Merge,
     Merged,
+    filling,
     find_customers,
     find_targets,
     fold_repeats,
@@ -61,11 +62,12 @@ def merge_orders(merge: Merge) -> Merged:
         _note_changed_lines(connection)
     done.count(connection, staged_orders)
     _note_touched(connection)
-    connection.execute(
-        update(orders)
-        .where(orders.c.id == staged_orders.c.target_id, orders.c.id.in_(select(changed.c.id)))
-        .values(**merged, updated_at=merge.moment)
-    )
+    if done.updated:
+        connection.execute(
+            update(orders)
+            .where(orders.c.id == staged_orders.c.target_id, orders.c.id.in_(select(changed.c.id)))
+            .values(**merged, updated_at=merge.moment)
+        )
     _insert(merge)
     if with_lines:
         find_targets(connection, staged_orders, orders)
@@ -118,6 +120,7 @@ def _refuse_incomplete(merge: Merge) -> None:
     nobody = and_(s.c.customer.is_(None), s.c.email.is_(None))
     incomplete = and_(s.c.target_id.is_(None), or_(s.c.placed_at.is_(None), s.c.total_minor.is_(None), nobody))
     rows = merge.connection.execute(select(s).where(incomplete).order_by(s.c.line)).mappings()
+    row = None
     for row in rows:
         lacking = [
             name for column, name in _NEEDED.items() if row[column] is None and not (column == "customer" and row["email"])
@@ -125,7 +128,8 @@ def _refuse_incomplete(merge: Merge) -> None:
         empty = f"{' and '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} empty"
         merge.tally.reject(row["line"], f"{empty}, and the order is not known yet", "", row["raw"] or "")
         merge.tally.rejected += row["weight"] - 1
-    merge.connection.execute(delete(s).where(incomplete))
+    if row is not None:
+        merge.connection.execute(delete(s).where(incomplete))
 
 
 def _merged(merge: Merge) -> dict[str, ColumnElement[Any]]:
@@ -175,7 +179,8 @@ def _insert(merge: Merge) -> None:
         .where(s.c.target_id.is_(None))
         .order_by(s.c.line)
     )
-    merge.connection.execute(insert(orders).from_select(columns, rows))
+    with filling(merge.connection, orders):
+        merge.connection.execute(insert(orders).from_select(columns, rows))
 
 
 def _note_changed_lines(connection: Connection) -> None:
@@ -211,7 +216,8 @@ def _write_lines(connection: Connection) -> None:
         .where(bare)
         .order_by(s.c.line, staged_lines.c.position)
     )
-    connection.execute(insert(order_lines).from_select(["order_id", "position", *_LINE], rows))
+    with filling(connection, order_lines):
+        connection.execute(insert(order_lines).from_select(["order_id", "position", *_LINE], rows))
 
 
 def _note_touched(connection: Connection) -> None:
