@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winback.compose.mime import Letter, build, encoded_line, encoded_lines, encoded_pieces, encoded_value
+from winback.compose.mime import Letter, build, encoded_line, encoded_lines, encoded_pieces
 from winback.errors import RenderError
 
 UNSUBSCRIBE = "https://mail.shop.example/u/" + "A" * 140
@@ -165,7 +165,7 @@ def test_pieces_with_values_between_them_read_like_the_whole(literals: list[str]
         return  # shorter in base64
     whole = list(pieces)
     whole[1::2] = values[: len(literals) - 1]
-    encoded[1::2] = map(encoded_value, whole[1::2])
+    encoded[1::2] = map(encoded_line, whole[1::2])
     head, _, body = b"".join(encoded).partition(b"\r\n\r\n")
     assert b"quoted-printable" in head
     # A value at the end keeps its line ends; pieces at the end lose theirs, as a whole part does.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -13,14 +13,14 @@ from urllib.parse import urlsplit
 from winback.compose import html as html_part
 from winback.compose import mime, sms
 from winback.compose.dkim import Signer
-from winback.compose.links import LinkIds, Links, Rewriter, Tagging, signed_addresses
+from winback.compose.links import LinkIds, Links, Rewriter, Tagging
 from winback.compose.message import Composed, LinkTarget, Recipient
 from winback.compose.outline import Given
 from winback.compose.outlines import Outlines
 from winback.compose.place import Place, choose_place, parse_locale
 from winback.compose.render import Renderer
 from winback.compose.text import text_from_html
-from winback.compose.tokens import sign
+from winback.compose.tokens import sign, sign_clicks
 from winback.errors import RenderError
 from winback.gateways.base import Outgoing
 from winback.project import Campaign, Project, Step
@@ -208,8 +208,8 @@ class Composer:
             if attempt is not None:
                 message_id = letter.recipient.message_id
 
-                def signed(targets: Sequence[LinkTarget]) -> Mapping[str, str]:
-                    return signed_addresses(targets, tagging, self._key, message_id, link_ids)
+                def signed(targets: Sequence[LinkTarget]) -> Sequence[str]:
+                    return sign_clicks(self._key, message_id, link_ids(targets))
 
                 encoded = None if shown else attempt.encoded(signed)
                 if encoded is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
 from winback.compose.message import LinkTarget
-from winback.compose.tokens import sign_each
+from winback.compose.tokens import sign_clicks
 from winback.errors import RenderError
 
 LinkIds = Callable[[Sequence[LinkTarget]], Sequence[int]]
@@ -55,6 +55,11 @@ class Tagging:
     own_host: str
     utm: tuple[tuple[str, str], ...]
     track: bool
+
+    @property
+    def clicks_url(self) -> str:
+        """Return what the address of each counted link begins with; its token follows."""
+        return f"{self.public_url}/c/"
 
 
 @dataclass
@@ -121,10 +126,8 @@ def signed_addresses(
     targets: Sequence[LinkTarget], tagging: Tagging, key: bytes, message_id: str, link_ids: LinkIds
 ) -> dict[str, str]:
     """Return the signed address of each target, whose ids are asked for at once; nothing is asked when there are none."""
-    if not targets:
-        return {}
-    tokens = sign_each(key, "click", message_id, link_ids(targets))
-    start = f"{tagging.public_url}/c/"
+    start = tagging.clicks_url
+    tokens = sign_clicks(key, message_id, link_ids(targets)) if targets else []
     return {target.url: start + token for target, token in zip(targets, tokens, strict=True)}
 
 

@@ -156,18 +156,19 @@ def encoded_pieces(kind: str, pieces: Sequence[str]) -> list[bytes] | None:
     return encoded
 
 
-@lru_cache(maxsize=16_384)
-def encoded_value(value: str) -> bytes:
-    """Do as `encoded_line`, and remember it: names, cities and prices come again and again."""
-    return encoded_line(value)
-
-
 def encoded_line(value: str) -> bytes:
     """Return a text of one line that stands between two pieces; as they do, it begins a line, and ends one that goes on."""
     raw = value.encode("utf-8")
     if len(raw) < _LINE and raw.isascii() and b"=" not in raw and not raw.startswith(b"."):
         return raw + b"=\r\n"
     return _closed(raw)
+
+
+@lru_cache(maxsize=64)
+def encoded_start(start: str) -> bytes:
+    """Return the start of a text of one line, right before what `encoded_lines` made of its rest, some 40 characters."""
+    encoded = encoded_line(start)
+    return start.encode() if len(start) < _LINE - 42 and encoded == start.encode() + b"=\r\n" else encoded
 
 
 def encoded_lines(values: Sequence[str]) -> list[bytes]:

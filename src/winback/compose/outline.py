@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape as html_escape
 from itertools import pairwise
+from operator import itemgetter
+from typing import AnyStr, Generic
 
 from markupsafe import escape
 
@@ -28,7 +30,7 @@ _CUT = re.compile("(?:\ue000|https://\ue002)([TAC])(\\d+)[\ue001\ue003]|https://
 _PREVIEW, _PICTURE = "\ue006", "\ue007"
 
 _NO_MARKUP = "script|style|textarea|xmp|iframe|noembed|noframes|noscript|plaintext|template|select|svg|math"
-_TOKEN = re.compile(
+_MARKUP = re.compile(
     rf"""<!--.*?-->|<(?P<raw>{_NO_MARKUP})\b.*?</(?P=raw)\s*>|<[/!?a-z](?:[^<>"']|"[^"]*"|'[^']*')*>""", re.IGNORECASE | re.DOTALL
 )
 #: Attributes that are nothing but text to whatever reads a page: no style depends on them. What mail and telephone links lead to
@@ -55,33 +57,37 @@ class Given:
     must_hold: str = ""
 
 
-Signed = Callable[[Sequence[LinkTarget]], Mapping[str, str]]
+#: Signs the links of a letter: returns the tokens of targets, in their order.
+Signed = Callable[[Sequence[LinkTarget]], Sequence[str]]
 
-#: What comes in between the pieces.
-_TEXT, _ATTRIBUTE, _COMMENT, _LINK, _PREHEADER, _PHOTO = range(6)
+#: What comes in between the pieces: values by where they stand, tokens of links that are the same in each letter, whole links.
+_TEXT, _ATTRIBUTE, _COMMENT, _SIGNED, _LINK, _PREHEADER, _PHOTO = range(7)
 _KINDS = {"T": _TEXT, "A": _ATTRIBUTE, "C": _COMMENT}
 
-#: What is written differently in some places of a letter.
-_SPECIAL = re.compile("[&\"'\xa0\u202f]")
+_Slot = tuple[int, int]
 
 
 class _Part:
     """A page or a text: literal pieces, and in between what is different in each letter, by its kind and number."""
 
-    def __init__(self, outline: str, kind: str) -> None:
-        self.slots: list[tuple[int, int]] = []
+    def __init__(self, outline: str, kind: str, link: Callable[[int], tuple[str, _Slot]]) -> None:
+        """Cut an outline; `link` tells of a link by its number what is always there of it, and what is not."""
+        self.slots: list[_Slot] = []
         self._pieces: list[str] = []
         end = 0
         for found in _CUT.finditer(outline):
-            self._pieces += (outline[end : found.start()], "")
+            piece = outline[end : found.start()]
             end = found.end()
-            value_kind, value, link, preview, _ = found.groups()
+            value_kind, value, number, preview, _ = found.groups()
             if value_kind:
-                self.slots.append((_KINDS[value_kind], int(value)))
-            elif link:
-                self.slots.append((_LINK, int(link)))
+                slot = (_KINDS[value_kind], int(value))
+            elif number:
+                start, slot = link(int(number))
+                piece += start
             else:
-                self.slots.append((_PREHEADER if preview else _PHOTO, 0))
+                slot = (_PREHEADER if preview else _PHOTO, 0)
+            self._pieces += (piece, "")
+            self.slots.append(slot)
         self._pieces.append(outline[end:])
         self._encoded = mime.encoded_pieces(kind, self._pieces) or []
 
@@ -90,16 +96,16 @@ class _Part:
         """Say whether the part can be put together as it goes over the wire."""
         return bool(self._encoded)
 
-    def joined(self, filling: list[str]) -> str:
+    def joined(self, filling: Sequence[str]) -> str:
         """Return the part as text."""
         pieces = self._pieces.copy()
         pieces[1::2] = filling
         return "".join(pieces)
 
-    def encoded(self, filling: list[str], known: Mapping[str, bytes]) -> bytes:
-        """Return the part as it goes over the wire, with its headers; `known` are texts in it that are encoded already."""
+    def encoded(self, filling: Sequence[bytes]) -> bytes:
+        """Return the part as it goes over the wire, with its headers."""
         pieces = self._encoded.copy()
-        pieces[1::2] = [known.get(text) or mime.encoded_value(text) for text in filling]
+        pieces[1::2] = filling
         return b"".join(pieces)
 
 
@@ -146,7 +152,7 @@ class Outline:
         self._tagging = tagging
         self._ours = f"{tagging.public_url}/"
         self._links: list[_Link] = []
-        self._known: dict[tuple[int, str, str | None], tuple[LinkTarget | None, str, str]] = {}
+        self._known: dict[tuple[bool, bool, str, str | None], tuple[LinkTarget | None, str, str]] = {}
         inlined = html_part.inline_styles(page)
         if Counter(MARK.findall(inlined)) != Counter(MARK.findall(page)):
             raise CannotOutline
@@ -156,25 +162,18 @@ class Outline:
         text = text_from_html(inlined) if written is None else links.rewrite_words(written, self._found_in_text)
         if not text:
             raise CannotOutline
-        # Targets that are the same in every letter; their addresses by the links' numbers, empty for the others.
-        self._fixed: dict[str, LinkTarget] = {}
-        self._first: dict[str, int] = {}
-        for number, link in enumerate(self._links):
-            if link.target is not None:
-                self._fixed.setdefault(link.target.url, link.target)
-                self._first.setdefault(link.target.url, number)
-        self._urls = [link.target.url if link.target is not None else "" for link in self._links]
-        self._varying = [(number, link) for number, link in enumerate(self._links) if link.target is None]
-        self._has_markup = "&" in tagging.public_url
+        self._derived = written is None
+        self._collect()
         whole = html_part.with_preheader(inlined, _PREVIEW if preheader else "")
         whole = html_part.with_pixel(whole, _PICTURE) if picture else whole
-        self._page, self._text = _Part(whole, "text/html"), _Part(text, "text/plain")
-        self._derived = written is None
+        self._page = _Part(whole, "text/html", lambda number: self._start(number, links.escaped(tagging.clicks_url)))
+        self._text = _Part(text, "text/plain", lambda number: self._start(number, tagging.clicks_url))
+        self._arrange()
 
     def filled(self, values: Sequence[str], given: Given, signed: Signed) -> tuple[str, str]:
         """Return page and text of one letter; raise CannotOutline when one of its values does not fit in."""
-        page, text = self._fillings(values, given, signed)
-        return self._page.joined(page), self._text.joined(text)
+        filling = self._filling(_AS_TEXT, values, given, signed)
+        return self._page.joined(self._on_page(filling)), self._text.joined(self._in_words(filling))
 
     def encoded(self, values: Sequence[str], given: Given, signed: Signed) -> tuple[bytes, bytes]:
         """Return page and text of one letter as they go over the wire; raise CannotOutline as well where they cannot be."""
@@ -183,50 +182,48 @@ class Outline:
             raise CannotOutline
         if wanted and not (self._holds(self._page, values, wanted) and self._holds(self._text, values, wanted)):
             raise CannotOutline
-        known: dict[str, bytes] = {}
+        filling = self._filling(_AS_BYTES, values, given, signed)
+        return self._page.encoded(self._on_page(filling)), self._text.encoded(self._in_words(filling))
 
-        def encoded(targets: Sequence[LinkTarget]) -> Mapping[str, str]:
-            addresses = signed(targets)
-            known.update(zip(addresses.values(), mime.encoded_lines([*addresses.values()]), strict=True))
-            return addresses
-
-        page, text = self._fillings(values, given, encoded)
-        return self._page.encoded(page, known), self._text.encoded(text, known)
-
-    def _fillings(self, values: Sequence[str], given: Given, signed: Signed) -> tuple[list[str], list[str]]:
-        targets, urls, tails = self._fixed.copy(), self._urls.copy(), {}
-        has_markup = self._has_markup
+    def _filling(self, write: _Writing[AnyStr], values: Sequence[str], given: Given, signed: Signed) -> list[AnyStr]:
+        """Return everything that comes in between the pieces, in the order of `_arrange`."""
+        targets, places = self._targets.copy(), self._places
+        added: dict[str, int] = {}
+        led: dict[int, tuple[int | None, str, str]] = {}
         for number, link in self._varying:
-            target, urls[number], tails[number] = self._led(number, link, values)
+            target, address, tail = self._led(link, values)
             if target is None:
-                has_markup = has_markup or "&" in urls[number]
+                led[number] = None, address, tail
                 continue
-            other = targets.setdefault(target.url, target)
-            if other is not target and other != target and self._first.get(target.url, 0) > number:
+            place = places.get(address)
+            if place is None:
+                place = added.setdefault(address, len(targets))
+                if place == len(targets):
+                    targets.append(target)
+            other = targets[place]
+            if other is not target and other != target and self._first.get(address, 0) > number:
                 raise CannotOutline  # a page with two names: the first one in the letter counts, which is not the fixed one
+            led[number] = place, address, tail
         # Everything that can go wrong has: `signed` may be asked once for each letter only.
-        addresses = signed(list(targets.values())) if targets else {}
-        in_text = in_page = list(map(addresses.get, urls, urls))
-        if has_markup:
-            in_page = [links.escaped(address) for address in in_text]
-        if any(tails.values()):
-            in_text = [address + tails.get(number, "") for number, address in enumerate(in_text)]
-        texts: Sequence[str] = values
-        attributes: Sequence[str] = values
-        comments: Sequence[str] = values
-        words: Sequence[str] = values
-        if _SPECIAL.search("\n".join(values)):
-            texts = [_as_text(value) for value in values]
-            attributes = [links.escaped(value) for value in values]
-            comments = [str(escape(value)) for value in values]
-            words = [_as_words(value) for value in values] if self._derived else values
-        preheader, picture = html_part.escaped_preheader(given.preheader), html_escape(given.picture)
-        on_page = (texts, attributes, comments, in_page, (preheader,), (picture,))
-        in_words = (words, words, words, in_text)
-        return (
-            [on_page[kind][number] for kind, number in self._page.slots],
-            [in_words[kind][number] for kind, number in self._text.slots],
-        )
+        tokens = signed(targets) if targets else ()
+        ends = write.tokens(tokens) if tokens else []
+        filling = ends[: len(self._targets)]
+        on_page, in_words = (write.start(start) for start in self._starts)
+        for number in self._links_on_page:
+            place, address, _ = led[number]
+            filling.append(write.line(links.escaped(address)) if place is None else on_page + ends[place])
+        for number in self._links_in_words:
+            place, address, tail = led[number]
+            if place is None or tail:
+                address = address if place is None else self._starts[1] + tokens[place]
+                filling.append(write.line(address + tail))
+            else:
+                filling.append(in_words + ends[place])
+        ways = (write.text, write.attribute, write.comment, write.words if self._derived else write.plain)
+        for way, pick in zip(ways, self._values, strict=True):
+            filling += map(way, pick(values))
+        filling += (write.line(html_part.escaped_preheader(given.preheader)), write.line(html_escape(given.picture)))
+        return filling
 
     def _holds(self, part: _Part, values: Sequence[str], wanted: str) -> bool:
         """Say whether a value that is an address is printed by itself somewhere in a part."""
@@ -237,6 +234,47 @@ class Outline:
         return False
 
     # Preparing
+
+    def _collect(self) -> None:
+        """Know the targets that are the same in every letter, their places in it, and the links that lead elsewhere."""
+        self._targets: list[LinkTarget] = []
+        self._places: dict[str, int] = {}
+        self._first: dict[str, int] = {}
+        for number, link in enumerate(self._links):
+            if link.target is not None and link.target.url not in self._places:
+                self._places[link.target.url] = len(self._targets)
+                self._first[link.target.url] = number
+                self._targets.append(link.target)
+        self._varying = [(number, link) for number, link in enumerate(self._links) if link.target is None]
+        self._starts = (links.escaped(self._tagging.clicks_url), self._tagging.clicks_url)
+
+    def _start(self, number: int, start: str) -> tuple[str, _Slot]:
+        target = self._links[number].target
+        return ("", (_LINK, number)) if target is None else (start, (_SIGNED, self._places[target.url]))
+
+    def _arrange(self) -> None:
+        """Give everything that comes in between the pieces a place in one row: tokens, links, values, and what comes once."""
+        on_page, in_words = dict.fromkeys(self._page.slots), dict.fromkeys(self._text.slots)
+        self._links_on_page = [number for kind, number in on_page if kind == _LINK]
+        self._links_in_words = [number for kind, number in in_words if kind == _LINK]
+        by_way = [[number for kind, number in on_page if kind == way] for way in (_TEXT, _ATTRIBUTE, _COMMENT)]
+        by_way.append([number for kind, number in in_words if kind in _KINDS.values()])
+        self._values = [_picking(numbers) for numbers in by_way]
+        row = [
+            *((_SIGNED, place) for place in range(len(self._targets))),
+            *((_LINK, number) for number in self._links_on_page),
+            *((_LINK, number, "words") for number in self._links_in_words),
+            *((way, number) for way, numbers in zip((_TEXT, _ATTRIBUTE, _COMMENT), by_way, strict=False) for number in numbers),
+            *((_TEXT, number, "words") for number in by_way[-1]),
+            *((_PREHEADER, 0), (_PHOTO, 0)),
+        ]
+        place = {what: place for place, what in enumerate(row)}
+
+        def in_text(kind: int, number: int) -> int:
+            return place[kind, number] if kind == _SIGNED else place[_LINK if kind == _LINK else _TEXT, number, "words"]
+
+        self._on_page = _picking([place[slot] for slot in self._page.slots])
+        self._in_words = _picking([in_text(*slot) for slot in self._text.slots])
 
     def _found(self, url: str, label: str | None, named: bool) -> str | None:
         if not MARKING.search(url):
@@ -268,16 +306,16 @@ class Outline:
 
     # Filling
 
-    def _led(self, number: int, link: _Link, values: Sequence[str]) -> tuple[LinkTarget | None, str, str]:
+    def _led(self, link: _Link, values: Sequence[str]) -> tuple[LinkTarget | None, str, str]:
         """Return a link's target in one letter if it is counted, its address, and what follows that in running text."""
         address = link.address.joined(values)
         label = None if link.label is None else link.label.joined(values)
-        key = (number, address, label)
+        key = (link.named, link.in_text, address, label)
         known = self._known.get(key)
         return self._find_out(key, link) if known is None else known
 
-    def _find_out(self, key: tuple[int, str, str | None], link: _Link) -> tuple[LinkTarget | None, str, str]:
-        _, address, label = key
+    def _find_out(self, key: tuple[bool, bool, str, str | None], link: _Link) -> tuple[LinkTarget | None, str, str]:
+        _, _, address, label = key
         tail = ""
         if link.in_text:
             if not links.IN_TEXT.fullmatch(address):
@@ -316,7 +354,7 @@ class Shape:
         pinned: list[int] = []
         pieces: list[str] = []
         end = 0
-        for token in _TOKEN.finditer(page):
+        for token in _MARKUP.finditer(page):
             pieces.append(_marked(page[end : token.start()], "T"))
             end, whole = token.end(), token[0]
             if whole.startswith("<!--"):
@@ -361,11 +399,63 @@ def _numbers(text: str) -> list[int]:
     return [int(number) for kind, number in MARK.findall(text) if not kind]
 
 
+def _picking(places: Sequence[int]) -> Callable[[Sequence[AnyStr]], Sequence[AnyStr]]:
+    """Return what picks the items at these places, in their order."""
+    if len(places) < 2:
+        return lambda items: [items[place] for place in places]
+    return itemgetter(*places)
+
+
 def _as_text(value: str) -> str:
     """Return a value as an HTML serializer writes text."""
     return value.replace("&", "&amp;").replace("\xa0", "&nbsp;")
 
 
+def _as_comment(value: str) -> str:
+    return str(escape(value))
+
+
 def _as_words(value: str) -> str:
     """Return a value as `text_from_html` writes it."""
     return value.replace("\xa0", " ").replace("\u202f", " ")
+
+
+@dataclass(frozen=True)
+class _Writing(Generic[AnyStr]):
+    """How what comes in between the pieces is written: as text, or as it goes over the wire."""
+
+    tokens: Callable[[Sequence[str]], list[AnyStr]]
+    start: Callable[[str], AnyStr]  # of an address, right before a token
+    line: Callable[[str], AnyStr]  # what is different in every letter
+    text: Callable[[str], AnyStr]
+    attribute: Callable[[str], AnyStr]
+    comment: Callable[[str], AnyStr]
+    words: Callable[[str], AnyStr]
+    plain: Callable[[str], AnyStr]
+
+
+class _Encoded(dict[str, bytes]):
+    """Values as they go over the wire: names, cities and prices come again and again."""
+
+    def __init__(self, write: Callable[[str], str]) -> None:
+        super().__init__()
+        self._write = write
+
+    def __missing__(self, value: str) -> bytes:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        encoded = self[value] = mime.encoded_line(self._write(value))
+        return encoded
+
+
+def _encoded(write: Callable[[str], str]) -> Callable[[str], bytes]:
+    return _Encoded(write).__getitem__
+
+
+_AS_TEXT: _Writing[str] = _Writing(list, str, str, _as_text, links.escaped, _as_comment, _as_words, str)
+_AS_BYTES: _Writing[bytes] = _Writing(
+    mime.encoded_lines,
+    mime.encoded_start,
+    mime.encoded_line,
+    *(_encoded(write) for write in (_as_text, links.escaped, _as_comment, _as_words, str)),
+)

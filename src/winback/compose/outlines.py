@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -143,9 +143,11 @@ def _proved(
     """Return the outline if it makes of this letter what the whole way made of it."""
     asked: list[LinkTarget] = []
 
-    def signed(wanted: Iterable[LinkTarget]) -> Mapping[str, str]:
+    start = attempt.tagging.clicks_url
+
+    def signed(wanted: Sequence[LinkTarget]) -> list[str]:
         asked.extend(wanted)
-        return addresses
+        return [addresses.get(target.url, "").removeprefix(start) for target in wanted]
 
     try:
         outline = Outline(

@@ -2,6 +2,10 @@
 
 A token is URL-safe base64 without padding over ``uuid (16 bytes) + number (LEB128, 1 to 9 bytes) + MAC (10 bytes)``, mostly 36
 characters. The MAC is keyed BLAKE2b (RFC 7693) with the kind as personalisation, so a token for clicks opens nothing else.
+
+A letter has dozens of links, so theirs are made together: ``base64(uuid)``, 22 characters, and then ``base64(number (5 bytes) + MAC
+(10 bytes))``, 20 more. The MAC is the number encrypted with AES-256, whose key is the uuid's BLAKE2b: one hash for each letter, and
+one call for all its links. Whatever has been signed in either way is good for ever.
 """
 
 from __future__ import annotations
@@ -10,12 +14,16 @@ import base64
 import binascii
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from operator import add
+from struct import Struct
 from typing import Literal
 from uuid import UUID
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from winback.errors import TokenError
 
@@ -26,6 +34,14 @@ _MAC_BYTES = 10
 _NUMBER_BYTES = 9
 #: Numbers are database ids: 63 bits.
 _LARGEST = 2**63 - 1
+
+#: Links of a letter: bytes of a number, and which are too large for that; characters of the message, and of what follows.
+_CLICK_BYTES = 5
+_FEW = 2 ** (8 * _CLICK_BYTES)
+_START, _END = 22, 20
+_BLOCK_BYTES = 16
+_REMEMBERED = 16_384
+
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{36,48}\Z")
 
@@ -40,22 +56,23 @@ class Token:
 
 def sign(key: bytes, kind: Kind, message_id: str, number: int = 0) -> str:
     """Return the token for one message and number; raise ValueError when either cannot be carried."""
-    return sign_each(key, kind, message_id, [number])[0]
+    if not 0 <= number <= _LARGEST:
+        raise ValueError(f"a token carries numbers from 0 to {_LARGEST}, not {number}")
+    body = _message_bytes(message_id) + _varint(number)
+    return _text(body + _mac(key, kind, body))
 
 
-def sign_each(key: bytes, kind: Kind, message_id: str, numbers: Sequence[int]) -> list[str]:
-    """Return the tokens of one message for several numbers, in their order; what they have in common is made once."""
+def sign_clicks(key: bytes, message_id: str, numbers: Sequence[int]) -> list[str]:
+    """Return the tokens of the links of one message, by their numbers, in their order."""
+    if not numbers:
+        return []
+    if min(numbers) < 0 or max(numbers) >= _FEW:
+        return [sign(key, "click", message_id, number) for number in numbers]
     message = _message_bytes(message_id)
-    begun = blake2b(message, key=key, digest_size=_MAC_BYTES, person=kind.encode("ascii"))
-    tokens = []
-    for number in numbers:
-        if not 0 <= number <= _LARGEST:
-            raise ValueError(f"a token carries numbers from 0 to {_LARGEST}, not {number}")
-        rest = _varint(number)
-        mac = begun.copy()
-        mac.update(rest)
-        tokens.append(binascii.b2a_base64(message + rest + mac.digest(), newline=False))
-    return b",".join(tokens).translate(_URL_SAFE, b"=").decode("ascii").split(",") if tokens else []
+    macs = _click_macs(key, message, map(_BLOCKS.__getitem__, numbers))
+    signed = b"".join(map(add, map(_NUMBERS.__getitem__, numbers), macs))
+    start, ends = _text(message), _text(signed)  # 15 bytes are 20 characters, whatever follows
+    return [start + ends[end : end + _END] for end in range(0, len(ends), _END)]
 
 
 def read(key: bytes, kind: Kind, token: str) -> Token:
@@ -68,13 +85,61 @@ def read(key: bytes, kind: Kind, token: str) -> Token:
         raise _refused() from None
     body, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
     if not hmac.compare_digest(mac, _mac(key, kind, body)):
+        if kind == "click":
+            return _read_click(key, token)
         raise _refused()
     number = _number(body[_UUID_BYTES:])
     # Base64 leaves unused bits in the last character: one message and number has one token only.
-    canonical = base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
-    if number is None or canonical != token:
+    if number is None or _text(raw) != token:
         raise _refused()
     return Token(str(UUID(bytes=body[:_UUID_BYTES])), number)
+
+
+def _read_click(key: bytes, token: str) -> Token:
+    if len(token) != _START + _END:
+        raise _refused()
+    message = base64.urlsafe_b64decode(f"{token[:_START]}==")
+    signed = base64.urlsafe_b64decode(token[_START:])
+    number = int.from_bytes(signed[:-_MAC_BYTES], "big")
+    [mac] = _click_macs(key, message, [number.to_bytes(_BLOCK_BYTES, "big")])
+    if not hmac.compare_digest(mac, signed[-_MAC_BYTES:]) or _text(message) != token[:_START]:
+        raise _refused()
+    return Token(str(UUID(bytes=message)), number)
+
+
+def _click_macs(key: bytes, message: bytes, blocks: Iterable[bytes]) -> Sequence[bytes]:
+    """Return the first bytes of each block, encrypted with a key of the message's own."""
+    own = blake2b(message, key=key, digest_size=32, person=b"clicks").digest()
+    # Block by block: it is a function of the number that only we can compute, no number comes twice, and nothing is hidden.
+    encrypted = Cipher(algorithms.AES(own), modes.ECB()).encryptor().update(b"".join(blocks))  # noqa: S305
+    return _first_bytes(len(encrypted) // _BLOCK_BYTES)(encrypted)
+
+
+@lru_cache(maxsize=1024)
+def _first_bytes(count: int) -> Callable[[bytes], tuple[bytes, ...]]:
+    return Struct(f"{_MAC_BYTES}s{_BLOCK_BYTES - _MAC_BYTES}x" * count).unpack
+
+
+def _text(raw: bytes) -> str:
+    return binascii.b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode("ascii")
+
+
+class _Written(dict[int, bytes]):
+    """Numbers as bytes of one length: a campaign's links come again in each of its letters."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self._length = length
+
+    def __missing__(self, number: int) -> bytes:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        written = self[number] = number.to_bytes(self._length, "big")
+        return written
+
+
+_BLOCKS = _Written(_BLOCK_BYTES)
+_NUMBERS = _Written(_CLICK_BYTES)
 
 
 def _mac(key: bytes, kind: str, body: bytes) -> bytes:
