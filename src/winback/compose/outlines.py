@@ -30,14 +30,13 @@ _Parts = tuple[str, str]
 _Filled = TypeVar("_Filled")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Attempt:
     """One letter, rendered with marks."""
 
     outlines: Outlines
     template: str
-    key: _Key
-    written: str | None
+    key: _Key  # its last two are the pieces of page and text, nearly all of them the same objects each time: quickly compared
     values: list[str]
     tagging: Tagging
     given: Given
@@ -50,6 +49,11 @@ class Attempt:
         """Return page and text as they go over the wire, None when there is no short way to them; `signed` is not asked then."""
         return self.outlines.fill(self, lambda outline: outline.encoded(self.values, self.given, signed))
 
+    @property
+    def marked(self) -> tuple[str, str]:
+        """Return page and text with marks; the text is empty where no template says it."""
+        return "".join(self.key[-2]), "".join(self.key[-1]).strip()
+
     def learn(self, parts: _Parts, targets: list[LinkTarget], addresses: Mapping[str, str]) -> None:
         """Take what became of the letter on the whole way, to do the same for others like it."""
         self.outlines.learn(self, parts, targets, addresses)
@@ -61,7 +65,7 @@ class Outlines:
     def __init__(self, renderer: Renderer) -> None:
         self._renderer = renderer
         self._recorder = Recorder()
-        self._recordable: dict[str, bool] = {}
+        self._recordable: dict[str | None, bool] = {None: True}
         self._seen: set[int] = set()
         self._shapes: dict[_Key, Shape | None] = {}
         self._count = 0
@@ -73,17 +77,19 @@ class Outlines:
     ) -> Attempt | None:
         """Render a letter's templates, by their names, with marks; return None when that is no use."""
         self._letters[page] += 1
-        if self._letters[page] <= _FEW or self._balance[page] > _PATIENCE or not self._is_recordable(page, text):
+        if self._letters[page] <= _FEW or self._balance[page] > _PATIENCE:
+            return None
+        if not (self._is_recordable(page) and self._is_recordable(text)):
             return None
         recorder = self._recorder
         recorder.begin()
         try:
-            marked = self._renderer.record(page, variables, place, recorder)
-            written = None if text is None else self._renderer.record(text, variables, place, recorder).strip()
+            marked = tuple(self._renderer.record(page, variables, place, recorder))
+            written = () if text is None else tuple(self._renderer.record(text, variables, place, recorder))
         except (RenderError, TooManyError):
             return None
         key = (page, tagging, bool(given.preheader), bool(given.picture), marked, written)
-        return Attempt(self, page, key, written or None, recorder.values, tagging, given)
+        return Attempt(self, page, key, recorder.values, tagging, given)
 
     def fill(self, attempt: Attempt, filled: Callable[[Outline], _Filled]) -> _Filled | None:
         """Return the letter's page and text from its outline, if there is one."""
@@ -111,7 +117,7 @@ class Outlines:
             self._shapes.clear()
             self._count = 0
         try:
-            shape = self._shapes[attempt.key] if attempt.key in self._shapes else Shape.of(attempt.key[-2])
+            shape = self._shapes[attempt.key] if attempt.key in self._shapes else Shape.of(attempt.marked[0])
         except CannotOutline:
             shape = None
         self._shapes[attempt.key] = shape
@@ -122,11 +128,12 @@ class Outlines:
         if pinned not in shape.outlines:
             shape.outlines[pinned] = _proved(shape, attempt, parts, targets, addresses)
 
-    def _is_recordable(self, *names: str | None) -> bool:
-        for name in names:
-            if name is not None and name not in self._recordable:
-                self._recordable[name] = self._renderer.is_recordable(name)
-        return all(self._recordable[name] for name in names if name is not None)
+    def _is_recordable(self, name: str | None) -> bool:
+        known = self._recordable.get(name)
+        if known is None:
+            assert name is not None  # noqa: S101 - always known
+            known = self._recordable[name] = self._renderer.is_recordable(name)
+        return known
 
 
 def _by_url(targets: Iterable[LinkTarget]) -> dict[str, LinkTarget]:
@@ -134,7 +141,7 @@ def _by_url(targets: Iterable[LinkTarget]) -> dict[str, LinkTarget]:
 
 
 def _pinned(shape: Shape, attempt: Attempt) -> tuple[str, ...]:
-    return tuple(attempt.values[number] for number in shape.pinned)
+    return tuple([attempt.values[number] for number in shape.pinned])
 
 
 def _proved(
@@ -149,10 +156,11 @@ def _proved(
         asked.extend(wanted)
         return [addresses.get(target.url, "").removeprefix(start) for target in wanted]
 
+    written = attempt.marked[1]
     try:
         outline = Outline(
             shape.with_pinned(attempt.values),
-            None if attempt.written is None else marked_text(attempt.written),
+            marked_text(written) if written else None,
             attempt.tagging,
             preheader=bool(attempt.given.preheader),
             picture=bool(attempt.given.picture),

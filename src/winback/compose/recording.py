@@ -125,17 +125,31 @@ class Recorder:
 
 
 class MarkingCode(CodeGenerator):
-    """Writes code that prints what the recorder gives it, escaped already."""
+    """Writes code that prints what the recorder gives it, escaped already; the module it goes into begins with `MARKING_CODE`."""
 
     def _make_finalize(self) -> CodeGenerator._FinalizeInfo:
         # What is constant never gets a mark.
-        return self._FinalizeInfo(lambda value: str(printable(value)), "environment.finalize(")
+        return self._FinalizeInfo(lambda value: str(printable(value)), "printed(")
+
+    def visit_Getattr(self, node: nodes.Getattr, frame: Any) -> None:  # noqa: N802 - Jinja's name
+        # Nearly all that templates ask for is in a dict, where the sandbox would look first: looked up right here.
+        if not isinstance(node.node, nodes.Name):
+            super().visit_Getattr(node, frame)
+            return
+        name, key = frame.symbols.ref(node.node.name), repr(node.attr)
+        self.write(f"({name}[{key}] if type({name}) is dict and {key} in {name} else ")
+        super().visit_Getattr(node, frame)
+        self.write(")")
 
     def _output_child_pre(self, node: nodes.Expr, frame: Any, finalize: Any) -> None:
-        self.write("environment.finalize(")
+        self.write("printed(")
 
     def _output_child_post(self, node: nodes.Expr, frame: Any, finalize: Any) -> None:
         self.write(")")
+
+
+#: Stands in the same line as what comes first, or errors would name other lines.
+MARKING_CODE = "printed = environment.finalize; "
 
 
 class Folding(NodeTransformer):

@@ -31,7 +31,17 @@ from jinja2.utils import missing
 
 from winback.compose import place
 from winback.compose.place import Place, written_for
-from winback.compose.recording import EMPTY, EmptyError, Folding, MarkingCode, Recorder, TooManyError, is_recordable, printable
+from winback.compose.recording import (
+    EMPTY,
+    MARKING_CODE,
+    EmptyError,
+    Folding,
+    MarkingCode,
+    Recorder,
+    TooManyError,
+    is_recordable,
+    printable,
+)
 from winback.errors import RenderError
 
 #: The names every template may use; docs/templates.md says what each holds.
@@ -81,7 +91,7 @@ class _MarkingEnvironment(_Environment):
     folding: Folding
 
     def _generate(self, source: nodes.Template, *arguments: Any, **options: Any) -> str:
-        return super()._generate(self.folding.visit(source), *arguments, **options)
+        return MARKING_CODE + super()._generate(self.folding.visit(source), *arguments, **options)
 
 
 _SomeEnvironment = TypeVar("_SomeEnvironment", bound=_Environment)
@@ -116,6 +126,7 @@ class Renderer:
         self.folder = folder
         self._files: dict[str, bool] = {}
         self._texts: dict[tuple[str, Path, str], Template] = {}
+        self._recorded: dict[str, Template] = {}
         self._environment = self._new(_Environment, printable)
         self._globals = dict(self._environment.globals)
         self._marking: _MarkingEnvironment | None = None
@@ -150,33 +161,44 @@ class Renderer:
     def render(self, name: str, variables: Mapping[str, Any], place: Place) -> str:
         """Return the text of one template file with its variables; raise RenderError."""
         try:
-            return self._printed(self._environment.get_template(name), variables, place)
+            return "".join(self._printed(self._environment.get_template(name), variables, place))
         except Exception as error:
             raise self._explained(error, self.folder / name) from error
 
-    def record(self, name: str, variables: Mapping[str, Any], place: Place, recorder: Recorder) -> str:
-        """Return the text of one template file with marks in place of values, which the recorder keeps; raise RenderError.
+    def record(self, name: str, variables: Mapping[str, Any], place: Place, recorder: Recorder) -> list[str]:
+        """Return the pieces of the text of one template file with marks in place of values, which the recorder keeps.
 
-        It must be recordable, the recorder always the same, and so `shop` among the variables.
+        It must be recordable, the recorder always the same, and so `shop` among the variables. Raise RenderError.
         """
-        if self._marking is None:
-            self._marking = self._new(_MarkingEnvironment, recorder.print)
-            self._marking.bytecode_cache = None  # what is compiled here is no other's
-            self._marking.folding = Folding("shop", variables["shop"])
         recorder.escaping(name.endswith(".html"))
         try:
-            return self._printed(self._marking.get_template(name), variables, place)
+            template = self._recorded.get(name)
+            if template is None:
+                template = self._recorded[name] = self._marked(name, variables["shop"], recorder)
+            return self._printed(template, variables, place)
         except TooManyError:
             raise
         except Exception as error:
             raise self._explained(error, self.folder / name) from error
 
-    def _printed(self, template: Template, variables: Mapping[str, Any], place: Place) -> str:
-        """Do as `template.render`, which reads Jinja's own global values from a slow kind of mapping each time."""
+    def _marked(self, name: str, shop: Mapping[str, Any], recorder: Recorder) -> Template:
+        if self._marking is None:
+            self._marking = self._new(_MarkingEnvironment, recorder.print)
+            self._marking.bytecode_cache = None  # what is compiled here is no other's
+            self._marking.folding = Folding("shop", shop)
+        return self._quick(self._marking.get_template(name))
+
+    def _quick(self, template: Template) -> Template:
+        """Return a template with Jinja's own values in a plain dict: each rendering looks at them, and a ChainMap is slow."""
+        template.globals = self._globals
+        return template
+
+    def _printed(self, template: Template, variables: Mapping[str, Any], place: Place) -> list[str]:
+        """Return the pieces of a text, as `template.generate` does; `_quick` says what takes that so long."""
         context = template.new_context({**self._globals, **variables}, shared=True)
         with written_for(place):
             try:
-                return "".join(template.root_render_func(context))
+                return list(template.root_render_func(context))
             except Exception:
                 template.environment.handle_exception()  # names the template's lines
 
@@ -193,9 +215,9 @@ class Renderer:
                 if bucket.code is None:
                     bucket.code = self._environment.compile(source, name=key, filename=str(file))
                     _compiled.set_bucket(bucket)
-                template = Template.from_code(self._environment, bucket.code, self._environment.make_globals(None))
+                template = Template.from_code(self._environment, bucket.code, self._globals)
                 self._texts[source, file, key] = template
-            return " ".join(self._printed(template, variables, place).split())
+            return " ".join("".join(self._printed(template, variables, place)).split())
         except Exception as error:
             raise self._explained(error, file, key=key, source=source) from error
 
