@@ -17,6 +17,8 @@ from tests.project.builder import campaign, email_step, write_shop
 from winback.compose import Composed, Composer, LinkTarget, Recipient, sample_recipient
 from winback.compose.samples import SAMPLE_NOW, Sample, samples_for
 from winback.errors import RenderError
+from winback.gateways.base import WireForm
+from winback.gateways.smtp.content import wire_form
 from winback.project import Campaign, Project, Step, load_project
 from winback.store import Channel
 
@@ -25,6 +27,8 @@ _KEY = b"k" * 32
 
 #: Values that careless pieces would stumble over, in a text, an attribute, an address or a preview line.
 _VALUES = (
+    ".",
+    "..and.so on",
     "ANNA",
     "BEN",
     "Anna",
@@ -89,6 +93,8 @@ class _Pair:
 def _read(composed: Composed) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """Return a letter's headers and contents as mail programs read them; look whether its lines are right."""
     content = composed.outgoing.content
+    if isinstance(content, WireForm):
+        assert wire_form(content) == content
     lines = content.partition(b"\r\n\r\n")[2].split(b"\r\n")
     assert [line for line in lines if len(line) > 76 or b"\n" in line] == []
     message = message_from_bytes(content, policy=default)

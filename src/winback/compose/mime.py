@@ -16,6 +16,7 @@ from email.utils import format_datetime
 from functools import lru_cache
 
 from winback.errors import RenderError
+from winback.gateways.base import WireForm
 
 _LINE = 76  # characters, RFC 2047 section 2 for encoded-words, RFC 2045 section 6.7 for bodies
 _LONGEST_LINE = 998  # characters, RFC 5322 section 2.1.1
@@ -71,7 +72,7 @@ def build(letter: Letter) -> bytes:
     # "=_" occurs neither in base64 nor in quoted-printable (RFC 2045 section 6.7).
     boundary = f"=_{letter.message_id.replace('-', '')}"
     edge = f"--{boundary}".encode()
-    return b"".join(
+    content = b"".join(
         (
             head,
             f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"\r\n\r\n'.encode(),
@@ -80,6 +81,8 @@ def build(letter: Letter) -> bytes:
             *(edge, b"--\r\n"),
         )
     )
+    # No header's line begins with a dot, and no line of a part that was encoded beforehand.
+    return WireForm(content) if isinstance(letter.text, bytes) and isinstance(letter.html, bytes) else content
 
 
 @lru_cache(maxsize=256)
@@ -186,11 +189,11 @@ def _closed(raw: bytes) -> bytes:
     body = _quoted_printable(raw)
     if b"\n" not in raw:
         body = body.replace(b"\n", b"\r\n")  # binascii breaks lines as the text does, with LF where it has none
-    if body.startswith(b"."):
-        # Or it would be doubled on the wire, which takes time.
-        rest = body.lstrip(b".")
-        return b"=2E=\r\n" * (len(body) - len(rest)) + _ended(rest)
-    return _ended(body)
+    # Dots that begin a line would be doubled on the wire, which takes time: each becomes a line of its own.
+    return _LEADING_DOTS.sub(lambda dots: b"=2E=\r\n" * len(dots[0]), _ended(body))
+
+
+_LEADING_DOTS = re.compile(rb"^\.+", re.MULTILINE)
 
 
 def _ended(body: bytes) -> bytes:

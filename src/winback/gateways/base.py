@@ -19,6 +19,15 @@ from pydantic import BaseModel, ConfigDict
 Channel = Literal["email", "sms"]
 
 
+class WireForm(bytes):
+    """Content as SMTP sends it: all line ends are CRLF, one is at its end, and no line begins with a dot.
+
+    Whoever makes content so may say it, and spares a gateway to look. What is made from it is plain bytes again.
+    """
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """A message ready to go. `message_id` never changes, so a gateway uses it wherever a provider takes an idempotency key.

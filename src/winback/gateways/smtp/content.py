@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from email.utils import parseaddr
 from functools import lru_cache
 
-from winback.gateways.base import Outcome, Outgoing, Refused
+from winback.gateways.base import Outcome, Outgoing, Refused, WireForm
 
-#: A line that begins with a dot, or a CR that no LF follows. What compose makes has neither, so this one pass is all it costs:
-#: for each CR a look at the two bytes behind it.
+#: A line that begins with a dot, or a CR that no LF follows.
 _NEEDS_WORK = re.compile(rb"\r(?!\n(?!\.))")
 #: An LF without its CR. Together with a dot it could end the message early for some servers ("SMTP smuggling", CVE-2023-51764).
 _BARE_LF = re.compile(rb"\n(?<!\r\n)")
@@ -74,7 +73,7 @@ def prepare(delivery: Delivery, capabilities: Capabilities, envelope_from: str |
         parameters += "" if content.isascii() else " BODY=8BITMIME"
     elif not content.isascii():
         return Refused("the message has bytes outside ASCII, and the mail server cannot handle them (8BITMIME)")
-    body = wire_form(content)
+    body = content if isinstance(content, WireForm) else wire_form(content)
     if capabilities.names_size:
         size = len(content)
         if capabilities.size is not None and size > capabilities.size:
