@@ -37,6 +37,15 @@ def test_gateways_need_neither_the_database_nor_pytest(tmp_path: Path) -> None:
     assert python(script, tmp_path).strip() == "[]"
 
 
+def test_to_make_one_gateway_no_other_is_loaded(tmp_path: Path) -> None:
+    script = (
+        "import sys\nfrom pathlib import Path\nfrom winback.gateways.registry import configure\n"
+        "configure('x', {'type': 'outbox'}, root=Path())\n"
+        "print([name for name in ('winback.gateways.http_sms', 'winback.gateways.smtp', 'requests') if name in sys.modules])"
+    )
+    assert python(script, tmp_path).strip() == "[]"
+
+
 def test_a_table_makes_a_gateway(tmp_path: Path) -> None:
     made = configure("letters", {"type": "outbox", "folder": "out"}, root=tmp_path)
     assert (made.type, made.name, made.root) == ("outbox", "letters", tmp_path)

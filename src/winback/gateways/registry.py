@@ -20,19 +20,29 @@ from winback.gateways.base import Gateway
 GROUP = "winback.gateways"
 
 
-@cache
 def available() -> dict[str, type[Gateway] | GatewayError]:
     """Return every installed gateway by its type; a plugin that cannot be loaded is there as its error."""
-    found: dict[str, type[Gateway] | GatewayError] = {}
-    for name, points in groupby(sorted(entry_points(group=GROUP), key=_place), key=attrgetter("name")):
-        first, *others = points
-        strangers = {_package(point) for point in others} - {_package(first)}
-        if strangers and not _is_ours(first):
-            packages = ", ".join(sorted({_package(first), *strangers}))
-            found[name] = GatewayError(f"several packages bring a gateway {name!r}: {packages}", "remove all but one of them")
-        else:
-            found[name] = _load(first)
-    return found
+    return {kind: found for kind in _points() if (found := gateway_of(kind)) is not None}
+
+
+@cache
+def gateway_of(kind: str) -> type[Gateway] | GatewayError | None:
+    """Return the gateway of a type, or its error, or nothing; of the others nothing is loaded."""
+    points = _points().get(kind)
+    if points is None:
+        return None
+    first, *others = points
+    strangers = {_package(point) for point in others} - {_package(first)}
+    if strangers and not _is_ours(first):
+        packages = ", ".join(sorted({_package(first), *strangers}))
+        return GatewayError(f"several packages bring a gateway {kind!r}: {packages}", "remove all but one of them")
+    return _load(first)
+
+
+@cache
+def _points() -> dict[str, list[EntryPoint]]:
+    points = sorted(entry_points(group=GROUP), key=_place)
+    return {kind: list(found) for kind, found in groupby(points, key=attrgetter("name"))}
 
 
 def _load(point: EntryPoint) -> type[Gateway] | GatewayError:
@@ -65,12 +75,12 @@ def _package(point: EntryPoint) -> str:
 def configure(name: str, table: Mapping[str, Any], *, root: Path) -> Gateway:
     """Return the gateway that a table describes. Raise GatewayError with every wrong option."""
     kind = str(table.get("type", ""))
-    found = available().get(kind)
+    found = gateway_of(kind)
     if isinstance(found, GatewayError):
         raise found
     if found is None:
-        close = get_close_matches(kind, available(), 1)
-        hint = f"did you mean {close[0]!r}?" if close else "there are: " + ", ".join(available())
+        close = get_close_matches(kind, _points(), 1)
+        hint = f"did you mean {close[0]!r}?" if close else "there are: " + ", ".join(_points())
         raise GatewayError(f"gateways.{name}: there is no gateway of type {kind!r}", hint)
     try:
         options = found.Options.model_validate({key: value for key, value in table.items() if key != "type"})
