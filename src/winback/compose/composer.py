@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -28,6 +28,18 @@ from winback.store import Channel, Purpose
 
 
 @dataclass(frozen=True)
+class _Plan:
+    """What is the same for all messages of one step, variant and channel."""
+
+    campaign: Campaign
+    given: Step
+    step: Step  # as the variant has it
+    template: str  # without its ends
+    tagging: Tagging
+    about: dict[str, str]  # what templates know of the campaign
+
+
+@dataclass(slots=True)  # not frozen: thousands are made a second, and each of their parts would take five times as long
 class _Letter:
     """What one composition works with; every part of it is about one recipient."""
 
@@ -38,7 +50,7 @@ class _Letter:
     language: str  # "" or ".de": which language's files are used
     variables: dict[str, Any]
     place: Place
-    links: Links
+    tagging: Tagging
     unsubscribe_url: str
 
 
@@ -56,7 +68,7 @@ class Composer:
         self._root = project.root
         self._renderer = Renderer(project.root, project.templates)
         self._key = project.key("links") if links_key is None else links_key
-        self._taggings: dict[tuple[str, str, Channel], Tagging] = {}
+        self._plans: dict[tuple[str, str, str, Channel], _Plan] = {}
         self._languages: dict[tuple[str, str, str | None], str] = {}
         shop = project.settings.shop
         self._shop = {
@@ -89,7 +101,7 @@ class Composer:
         their ids in the same order; it is not called when there are none. What nobody will look at need not be `shown`: page,
         text and size may be left out then.
         """
-        letter = self._letter(campaign, step.for_variant(variant), recipient, variant, now)
+        letter = self._letter(self._plan(campaign, step, variant, recipient.channel), recipient, now)
         if recipient.channel is Channel.SMS:
             return self._text_message(letter, now, link_ids)
         return self._email(letter, now, link_ids, shown)
@@ -102,17 +114,43 @@ class Composer:
         found = (path.name[len(stem) + 1 : -len(end)] for path in folder.glob(f"{stem}.*{end}"))
         return sorted(tag for tag in found if parse_locale(tag))
 
-    def _letter(self, campaign: Campaign, step: Step, recipient: Recipient, variant: str, now: datetime) -> _Letter:
-        customer = recipient.customer
+    def _plan(self, campaign: Campaign, step: Step, variant: str, channel: Channel) -> _Plan:
+        key = (campaign.name, step.name, variant, channel)
+        plan = self._plans.get(key)
+        if plan is None or plan.campaign is not campaign or plan.given is not step:
+            plan = self._plans[key] = self._made_plan(campaign, step, variant, channel)
+        return plan
+
+    def _made_plan(self, campaign: Campaign, given: Step, variant: str, channel: Channel) -> _Plan:
+        step = given.for_variant(variant)
         template = step.template
-        if step.fallback and recipient.channel is not step.channel and step.fallback.template:
+        if step.fallback and channel is not step.channel and step.fallback.template:
             template = step.fallback.template
-        language = self._language(template, recipient.channel, customer.get("locale"))
+        utm = (
+            ("utm_source", "winback"),
+            ("utm_medium", channel.value),
+            ("utm_campaign", campaign.name),
+            ("utm_content", step.name),
+        )
+        tracking = self._settings.tracking
+        tagging = Tagging(self._settings.web.public_url, self._own_host, utm if tracking.utm else (), tracking.clicks)
+        about = {
+            "name": campaign.name,
+            "title": campaign.title,
+            "purpose": campaign.purpose.value,
+            "step": step.name,
+            "variant": variant,
+        }
+        return _Plan(campaign, given, step, template, tagging, about)
+
+    def _letter(self, plan: _Plan, recipient: Recipient, now: datetime) -> _Letter:
+        customer = recipient.customer
+        locale = customer.get("locale")
+        language = self._language(plan.template, recipient.channel, locale)
         shop = self._settings.shop
-        zone = customer.get("zone") or shop.zone
-        place = choose_place(language[1:] or shop.locale, customer.get("locale"), customer.get("country"), zone)
-        public_url = self._settings.web.public_url
-        unsubscribe_url = f"{public_url}/u/{sign(self._key, 'unsubscribe', recipient.message_id)}"
+        place = choose_place(language[1:] or shop.locale, locale, customer.get("country"), customer.get("zone") or shop.zone)
+        token = sign(self._key, "unsubscribe", recipient.message_id)
+        unsubscribe_url = f"{plan.tagging.public_url}/u/{token}"
         variables: dict[str, Any] = {
             "customer": customer,
             "order": recipient.order,
@@ -120,32 +158,15 @@ class Composer:
             "coupon": recipient.coupon,
             "score": recipient.score,
             "shop": self._shop,
-            "campaign": {
-                "name": campaign.name,
-                "title": campaign.title,
-                "purpose": campaign.purpose.value,
-                "step": step.name,
-                "variant": variant,
-            },
+            "campaign": plan.about,
             "unsubscribe_url": unsubscribe_url,
             "today": now.astimezone(place.zone).date(),
             "lang": place.lang,
             "dir": place.direction,
         }
-        tracking = self._settings.tracking
-        about = (campaign.name, step.name, recipient.channel)
-        tagging = self._taggings.get(about)
-        if tagging is None:
-            utm = (
-                ("utm_source", "winback"),
-                ("utm_medium", recipient.channel.value),
-                ("utm_campaign", campaign.name),
-                ("utm_content", step.name),
-            )
-            tagging = Tagging(public_url, self._own_host, utm if tracking.utm else (), tracking.clicks)
-            self._taggings[about] = tagging
-        links = Links(tagging)
-        return _Letter(campaign, step, recipient, template, language, variables, place, links, unsubscribe_url)
+        return _Letter(
+            plan.campaign, plan.step, recipient, plan.template, language, variables, place, plan.tagging, unsubscribe_url
+        )
 
     def _language(self, template: str, channel: Channel, locale: str | None) -> str:
         """Return `.de-AT` or `.de` when the template exists in the customer's language, else nothing."""
@@ -202,7 +223,7 @@ class Composer:
         """Return the HTML part and the text part: from the letter's outline if there is one, else by the whole way."""
         own_text = f"{letter.template}{letter.language}.email.txt"
         text_name = own_text if self._renderer.has(own_text) else None
-        tagging, attempt = letter.links.tagging, None
+        tagging, attempt = letter.tagging, None
         if self._outlines is not None:
             attempt = self._outlines.attempt(name, text_name, letter.variables, letter.place, tagging=tagging, given=given)
             if attempt is not None:
@@ -223,7 +244,8 @@ class Composer:
         rendered = self._renderer.render(name, letter.variables, letter.place)
         written = "" if text_name is None else self._renderer.render(text_name, letter.variables, letter.place).strip()
         page = html_part.inline_styles(rendered)
-        rewriter = self._signed(letter, link_ids, html=page, text=written or None)
+        links = Links(tagging)
+        rewriter = self._signed(links, letter, link_ids, html=page, text=written or None)
         page = rewriter.html(page)
         text = rewriter.text(written) if written else text_from_html(page)
         self._must_offer_unsubscribing(letter, page, text)
@@ -234,7 +256,7 @@ class Composer:
         if given.picture:
             page = html_part.with_pixel(page, given.picture)
         if attempt is not None:
-            attempt.learn((page, text), list(letter.links.targets.values()), rewriter.signed)
+            attempt.learn((page, text), list(links.targets.values()), rewriter.signed)
         return page, text
 
     def _mail(self, letter: _Letter, subject: str, page: str | bytes, text: str | bytes, now: datetime) -> bytes:
@@ -271,7 +293,7 @@ class Composer:
         try:
             if not text:
                 raise RenderError("the text message is empty", "write something outside the {% if … %}")
-            text = self._signed(letter, link_ids, text=text).text(text)
+            text = self._signed(Links(letter.tagging), letter, link_ids, text=text).text(text)
             self._must_offer_unsubscribing(letter, text)
         except RenderError as error:
             raise self._in_file(error, name) from error
@@ -302,12 +324,14 @@ class Composer:
         line = self._renderer.render_text(source, letter.variables, letter.place, file=letter.campaign.path, key=where)
         return mime.single_line(line)
 
-    def _signed(self, letter: _Letter, link_ids: LinkIds, *, html: str | None = None, text: str | None = None) -> Rewriter:
+    def _signed(
+        self, links: Links, letter: _Letter, link_ids: LinkIds, *, html: str | None = None, text: str | None = None
+    ) -> Rewriter:
         if html is not None:
-            letter.links.collect_html(html)
+            links.collect_html(html)
         if text is not None:
-            letter.links.collect_text(text)
-        return letter.links.sign(self._key, letter.recipient.message_id, link_ids)
+            links.collect_text(text)
+        return links.sign(self._key, letter.recipient.message_id, link_ids)
 
     def _must_offer_unsubscribing(self, letter: _Letter, *parts: str) -> None:
         """Raise RenderError for advertising that does not say how to stop it."""

@@ -31,7 +31,7 @@ _UNWRITABLE = re.compile("[\ud800-\udfff]")
 _REPLACEMENT = "\ufffd".encode()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for each letter, and its many parts would take several times as long
 class Letter:
     """Everything that a mail's bytes are made of. Addresses are bare and ASCII, names and texts any Unicode."""
 
@@ -52,18 +52,16 @@ class Letter:
 
 def build(letter: Letter) -> bytes:
     """Return the letter as the bytes that go over the wire; raise RenderError for an address that could break a header."""
-    sender, recipient = _address(letter.sender), _address(letter.recipient)
-    domain = sender.rpartition("@")[2]
+    common, domain = _common_headers(
+        letter.sender_name, letter.sender, letter.reply_to, letter.list_name, letter.list_label, letter.feedback
+    )
     own = (
-        ("To", recipient),
+        ("To", _address(letter.recipient)),
         ("Subject", _unstructured("Subject", letter.subject)),
         ("Date", _date(letter.date)),
         ("Message-ID", f"<{_token(letter.message_id)}@{domain}>"),
         # RFC 2369 and RFC 8058: both headers, and the address whole.
         ("List-Unsubscribe", f"<{_url(letter.unsubscribe_url)}>"),
-    )
-    common = _common_headers(
-        letter.sender_name, sender, letter.reply_to, letter.list_name, letter.list_label, feedback=letter.feedback
     )
     head = (common + _written(own)).encode("ascii")
     text = _part("text/plain", letter.text)
@@ -86,12 +84,12 @@ def build(letter: Letter) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def _common_headers(
-    sender_name: str, sender: str, reply_to: str | None, list_name: str, list_label: str, *, feedback: tuple[str, ...]
-) -> str:
-    """Return the headers that are the same in all letters of a campaign's step."""
-    domain = sender.rpartition("@")[2]
-    return _written(
+def _common_headers(  # noqa: PLR0917 - remembered by all of them
+    sender_name: str, sender: str, reply_to: str | None, list_name: str, list_label: str, feedback: tuple[str, ...]
+) -> tuple[str, str]:
+    """Return the headers that are the same in all letters of a campaign's step, and the sender's domain."""
+    domain = _address(sender).rpartition("@")[2]
+    headers = _written(
         (
             ("From", _named("From", sender_name, sender) if sender_name.strip() else sender),
             *([("Reply-To", _address(reply_to))] if reply_to else []),
@@ -103,6 +101,7 @@ def _common_headers(
             ("MIME-Version", "1.0"),
         )
     )
+    return headers, domain
 
 
 def _written(headers: Sequence[tuple[str, str]]) -> str:
@@ -111,6 +110,8 @@ def _written(headers: Sequence[tuple[str, str]]) -> str:
 
 def single_line(value: str) -> str:
     """Return a header's text on one line: control characters and white space folded into single spaces."""
+    if value.isprintable() and "  " not in value and value.strip(" ") == value:
+        return value
     return " ".join(_CONTROLS.sub(" ", value).split())
 
 
@@ -227,6 +228,8 @@ def _unstructured(name: str, value: str) -> str:
     """Return a header's text, folded; as encoded-words (RFC 2047) when it is not plain ASCII that fits."""
     text = single_line(value)
     room = _LINE - len(name) - 2
+    if len(text) <= room and text.isascii() and "=?" not in text:
+        return text
     if not text.isascii() or "=?" in text or max(map(len, text.split(" "))) > room:
         return _encoded_words(text, room)
     lines = [""]

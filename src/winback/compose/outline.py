@@ -48,7 +48,7 @@ class CannotOutline(Exception):  # noqa: N818 - a way that is not open, and no e
     """This letter must go the whole way."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Given:
     """What a letter's pieces are filled with beside its values, and an address that it must not lack."""
 
