@@ -6,8 +6,9 @@ batch. Whatever happens in between, `recover` finds out what is known of every m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -35,6 +36,9 @@ Clock = Callable[[], datetime]
 
 #: Waits for so many seconds, or less when the dispatcher is to stop, as `threading.Event.wait` does.
 Wait = Callable[[float], object]
+
+#: New objects after which it is looked for garbage in cycles; Python's own 700 are not those of three letters.
+_OBJECTS = 50_000
 
 #: For a gateway's limits a dispatcher waits at most so long; what has to wait longer is left to a later one.
 _PATIENCE = timedelta(seconds=65)
@@ -198,7 +202,7 @@ class _Dispatcher:
             if route.gateway is not None
         ]
         try:
-            with self._lease:
+            with self._lease, _rare_collections():
                 self._rounds(list(ways))
         finally:
             for way in ways:
@@ -331,6 +335,17 @@ class _Dispatcher:
         if (feed.left or feed.lost) and not feed.stopped:
             return f"gateway {way.name} took messages and did not answer"
         return None
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Let Python look for garbage in cycles rarely meanwhile: letters are thousands of objects, and hardly one is in a cycle."""
+    before = gc.get_threshold()
+    gc.set_threshold(max(before[0], _OBJECTS), *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _plainly(error: Exception) -> str:

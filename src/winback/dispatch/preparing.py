@@ -25,8 +25,9 @@ RENDER = "render"
 #: Messages whose recipients are loaded together: few enough to keep in memory, and to know people as they are now.
 _LOADED = 100
 
-#: Messages composed together: a few, so that the line does not wait for them; many while each of them brings new links.
-_FEW, _MANY = 5, 50
+#: Messages composed together: some, because one after another takes a processor less than with SMTP in between; few enough that
+#: the line does not wait for them. More while each of them brings new links.
+_FEW, _MANY = 25, 50
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Unrendered:
     detail: str
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Prepared:
     """A message that is ready to go; `redirected` says that somebody else gets it instead of its customer."""
 
@@ -87,18 +88,20 @@ class Preparer:
         return [done[item.claim.id] for item in work]
 
     def _work(self, connection: Connection, claims: Sequence[Claimed], now: datetime) -> list[_Work]:
-        found = {claim.id: found for claim in claims for found in [step_of(self._project, claim.campaign, claim.step)] if found}
-        about = [claim.enrollment_id for claim in claims if found[claim.id][0].audience.about_an_order]
+        wanted = {(claim.campaign, claim.step) for claim in claims}
+        steps = {key: step for key in wanted if (step := step_of(self._project, *key)) is not None}
+        found = [(claim, *steps[claim.campaign, claim.step]) for claim in claims]
+        about = [claim.enrollment_id for claim, campaign, _ in found if campaign.audience.about_an_order]
         order_ids: dict[int, int | None] = {}
         if about:
             query = select(enrollments.c.id, enrollments.c.order_id).where(enrollments.c.id.in_(about))
             order_ids = {row.id: row.order_id for row in connection.execute(query)}
         addressees = [
-            Addressee(claim.id, *found[claim.id], claim.customer_id, order_ids.get(claim.enrollment_id), Channel(claim.channel))
-            for claim in claims
+            Addressee(claim.id, campaign, step, claim.customer_id, order_ids.get(claim.enrollment_id), Channel(claim.channel))
+            for claim, campaign, step in found
         ]
         recipients = load_recipients(connection, self._project, addressees, now)
-        return [_Work(claim, *found[claim.id], recipients[claim.id]) for claim in claims]
+        return [_Work(claim, campaign, step, recipients[claim.id]) for claim, campaign, step in found]
 
     def _compose(self, item: _Work, now: datetime) -> Prepared | Unrendered | None:
         """Return the message, or why there is none; None when its links have to be written first."""
@@ -132,7 +135,7 @@ class Preparer:
         return Prepared(claim, labeled(composed, item.recipient) if redirected else composed, redirected)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Work:
     """One message to compose."""
 

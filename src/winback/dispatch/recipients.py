@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,12 +23,13 @@ from winback.store import VOID_STATUSES, Channel, customers, enrollments, order_
 #: Values in one IN list; SQLite binds at most 32 766 at once.
 _BATCH = 500
 
-#: What is read of each; rows have more columns, and reading them takes time.
+#: What is read of each; rows have more columns, and reading them takes time. The first are shown as they are.
+_AS_THEY_ARE = ("external_id", "first_name", "last_name", "email", "phone", "country", "city", "locale")
 _PERSON = [
     customers.c[name]
     for name in (
-        *("id", "external_id", "first_name", "last_name", "email", "phone", "country", "city", "locale", "local_zone"),
-        *("birth_month", "birth_day", "attributes", "currency", "order_count", "spent_minor"),
+        *_AS_THEY_ARE,
+        *("id", "local_zone", "birth_month", "birth_day", "attributes", "currency", "order_count", "spent_minor"),
         *("first_order_at", "last_order_at", "last_order_id"),
     )
 ]
@@ -37,7 +39,11 @@ _LINE = [order_lines.c[name] for name in ("order_id", "name", "quantity", "price
 _LEAP_DAY = (2, 29)
 
 
-@dataclass(frozen=True)
+#: Amounts as templates see them: prices come again and again.
+_amount = lru_cache(maxsize=16_384)(Money)
+
+
+@dataclass(slots=True)
 class Addressee:
     """One message to load the recipient of: which step for which customer, about which order if any, by which channel."""
 
@@ -110,15 +116,18 @@ def _load(connection: Connection, project: Project, addressees: Sequence[Address
     models = {name: audience.score for name, audience in campaigns.items() if hasattr(audience, "score")}
     scores = _scores(connection, models, addressees)
     coupon_key = project.key("coupon")
-    found = {}
+    found: dict[str, Recipient] = {}
+    today: dict[ZoneInfo, date] = {}
     for each in addressees:
         person = people[each.customer_id]
         zone = zone_of(person.local_zone, project)
+        if zone not in today:
+            today[zone] = now.astimezone(zone).date()
         found[each.message_id] = Recipient(
             message_id=each.message_id,
             channel=each.channel,
             address=(person.email if each.channel is Channel.EMAIL else person.phone) or "",
-            customer=_customer(person, project, leap_days[each.campaign.name], zone, now),
+            customer=_customer(person, project, leap_days[each.campaign.name], zone, today[zone]),
             order=bought.by_id(each.order_id, zone),
             last_order=bought.by_number(person.last_order_id, zone),
             coupon=_coupon(each, coupon_key, zone, now),
@@ -131,24 +140,21 @@ def _by_id(connection: Connection, ids: Collection[int]) -> dict[int, Row[Any]]:
     return {row.id: row for row in connection.execute(select(*_PERSON).where(customers.c.id.in_(sorted(ids)))).all()}
 
 
-def _customer(person: Row[Any], project: Project, leap_day: str, zone: ZoneInfo, now: datetime) -> dict[str, Any]:
-    return {
-        "external_id": person.external_id,
-        "first_name": person.first_name,
-        "last_name": person.last_name,
-        "email": person.email,
-        "phone": person.phone,
-        "country": person.country,
-        "city": person.city,
-        "locale": person.locale,
-        "zone": zone.key,
-        "birthday": next_birthday(person.birth_month, person.birth_day, now.astimezone(zone).date(), leap_day),
-        "orders": person.order_count,
-        "spent": Money(person.spent_minor, person.currency or project.settings.shop.currency),
-        "first_order_on": _local_date(person.first_order_at, zone),
-        "last_order_on": _local_date(person.last_order_at, zone),
-        "attributes": person.attributes or {},
-    }
+def _customer(person: Row[Any], project: Project, leap_day: str, zone: ZoneInfo, today: date) -> dict[str, Any]:
+    month, day, attributes, currency, order_count, spent_minor, first_order_at, last_order_at = person[_REST]
+    shown = dict(zip(_AS_THEY_ARE, person, strict=False))
+    shown["zone"] = zone.key
+    shown["birthday"] = None if month is None else next_birthday(month, day, today, leap_day)
+    shown["orders"] = order_count
+    shown["spent"] = _amount(spent_minor, currency or project.settings.shop.currency)
+    shown["first_order_on"] = _local_date(first_order_at, zone)
+    shown["last_order_on"] = _local_date(last_order_at, zone)
+    shown["attributes"] = attributes or {}
+    return shown
+
+
+#: What the rest is made from: all between the zone and the last order.
+_REST = slice(len(_AS_THEY_ARE) + 2, -1)
 
 
 def next_birthday(month: int | None, day: int | None, today: date, leap_day: str = "feb28") -> date | None:
@@ -192,13 +198,13 @@ class _Orders:
 
     def __init__(self, connection: Connection, ids: Collection[int], numbers: Collection[str]) -> None:
         wanted = or_(orders.c.id.in_(sorted(ids)), orders.c.external_id.in_(sorted(numbers)))
-        self._orders = {row.id: row for row in connection.execute(select(*_ORDER).where(wanted)).all()} if ids or numbers else {}
+        self._orders = {row[0]: row for row in connection.execute(select(*_ORDER).where(wanted)).all()} if ids or numbers else {}
         self._numbers = {row.external_id: row.id for row in self._orders.values()}
         self._lines: dict[int, list[Any]] = defaultdict(list)
         for batch in _batches(sorted(self._orders)):
             query = select(*_LINE).where(order_lines.c.order_id.in_(batch))
             for line in connection.execute(query.order_by(order_lines.c.order_id, order_lines.c.position)).all():
-                self._lines[line.order_id].append(line)
+                self._lines[line[0]].append(line)
 
     def by_id(self, order_id: int | None, zone: ZoneInfo) -> dict[str, Any] | None:
         row = self._orders.get(order_id) if order_id is not None else None
@@ -208,14 +214,14 @@ class _Orders:
         return None if number is None else self.by_id(self._numbers.get(number), zone)
 
     def _shown(self, order: Row[Any], zone: ZoneInfo) -> dict[str, Any]:
-        currency = order.currency
+        number, placed_at, total, currency = order[1:]
         return {
-            "number": order.external_id,
-            "placed_on": _local_date(order.placed_at, zone),
-            "total": Money(order.total_minor, currency),
+            "number": number,
+            "placed_on": _local_date(placed_at, zone),
+            "total": _amount(total, currency),
             "lines": [
-                {"name": name, "quantity": quantity, "price": Money(price, currency), "category": category, "url": url}
-                for _, name, quantity, price, category, url in self._lines[order.id]
+                {"name": name, "quantity": quantity, "price": _amount(price, currency), "category": category, "url": url}
+                for _, name, quantity, price, category, url in self._lines[order[0]]
             ],
         }
 
