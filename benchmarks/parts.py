@@ -24,7 +24,7 @@ from winback.compose import LinkTarget, mime
 from winback.compose.composer import Composer
 from winback.compose.dkim import Signer
 from winback.compose.dkim_keys import SigningKey, make_key, private_pem
-from winback.compose.tokens import sign_each
+from winback.compose.tokens import Clicks
 from winback.dispatch.recipients import Addressee, load_recipients
 from winback.gsm import count_segments
 from winback.project import Project, load_project
@@ -128,10 +128,11 @@ def _tokens() -> Iterable[tuple[str, float]]:
         f"40 link tokens of {length} characters: itsdangerous",
         _best(lambda: [serializer.dumps([message_id, n]) for n in _LINKS]),
     )
-    length = len(sign_each(b"secret", "click", message_id, [40])[0])
+    clicks = Clicks(b"secret")
+    length = len(clicks.sign(message_id, [40])[0])
     yield (
         f"40 link tokens of {length} characters: compose.tokens",
-        _best(lambda: sign_each(b"secret", "click", message_id, _LINKS)),
+        _best(lambda: clicks.sign(message_id, _LINKS)),
     )
 
 

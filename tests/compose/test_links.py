@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from winback.compose.links import Links, Tagging
 from winback.compose.message import LinkTarget
-from winback.compose.tokens import read
+from winback.compose.tokens import Clicks, read
 from winback.errors import RenderError
 
 KEY = b"k" * 32
@@ -31,7 +31,7 @@ def _rewritten(html: str, *, track: bool = True, utm: bool = True, host: str = "
         asked.extend(targets)
         return list(range(1, len(targets) + 1))
 
-    return links.sign(KEY, MESSAGE, ids).html(html), asked
+    return links.sign(Clicks(KEY), MESSAGE, ids).html(html), asked
 
 
 def _href(html: str) -> str:
@@ -180,7 +180,7 @@ def test_addresses_in_running_text_end_where_the_sentence_does(text: str, addres
     links = Links(Tagging(PUBLIC, "elsewhere.example", UTM, True))
     links.collect_text(text)
     assert list(links.targets) == [address]
-    rewritten = links.sign(KEY, MESSAGE, lambda targets: [1]).text(text)
+    rewritten = links.sign(Clicks(KEY), MESSAGE, lambda targets: [1]).text(text)
     assert re.sub(rf"{PUBLIC}/c/[\w-]+", address, rewritten) == text
 
 

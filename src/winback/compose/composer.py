@@ -20,7 +20,7 @@ from winback.compose.outlines import Outlines
 from winback.compose.place import Place, choose_place, parse_locale
 from winback.compose.render import Renderer
 from winback.compose.text import text_from_html
-from winback.compose.tokens import sign, sign_clicks
+from winback.compose.tokens import Clicks, sign
 from winback.errors import RenderError
 from winback.gateways.base import Outgoing
 from winback.project import Campaign, Project, Step
@@ -68,6 +68,7 @@ class Composer:
         self._root = project.root
         self._renderer = Renderer(project.root, project.templates)
         self._key = project.key("links") if links_key is None else links_key
+        self._clicks = Clicks(self._key)
         self._plans: dict[tuple[str, str, str, Channel], _Plan] = {}
         self._languages: dict[tuple[str, str, str | None], str] = {}
         shop = project.settings.shop
@@ -230,7 +231,7 @@ class Composer:
                 message_id = letter.recipient.message_id
 
                 def signed(targets: Sequence[LinkTarget]) -> Sequence[str]:
-                    return sign_clicks(self._key, message_id, link_ids(targets))
+                    return self._clicks.sign(message_id, link_ids(targets))
 
                 encoded = None if shown else attempt.encoded(signed)
                 if encoded is not None:
@@ -331,7 +332,7 @@ class Composer:
             links.collect_html(html)
         if text is not None:
             links.collect_text(text)
-        return links.sign(self._key, letter.recipient.message_id, link_ids)
+        return links.sign(self._clicks, letter.recipient.message_id, link_ids)
 
     def _must_offer_unsubscribing(self, letter: _Letter, *parts: str) -> None:
         """Raise RenderError for advertising that does not say how to stop it."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
 from winback.compose.message import LinkTarget
-from winback.compose.tokens import sign_clicks
+from winback.compose.tokens import Clicks
 from winback.errors import RenderError
 
 LinkIds = Callable[[Sequence[LinkTarget]], Sequence[int]]
@@ -77,9 +77,9 @@ class Links:
         """Remember the targets of a text part."""
         rewrite_words(text, self._remember_word)
 
-    def sign(self, key: bytes, message_id: str, link_ids: LinkIds) -> Rewriter:
+    def sign(self, clicks: Clicks, message_id: str, link_ids: LinkIds) -> Rewriter:
         """Ask for the ids of all targets at once and return what puts the signed addresses in."""
-        return Rewriter(self.tagging, signed_addresses(list(self.targets.values()), self.tagging, key, message_id, link_ids))
+        return Rewriter(self.tagging, signed_addresses(list(self.targets.values()), self.tagging, clicks, message_id, link_ids))
 
     def _remember_tag(self, url: str, label: str | None, named: bool) -> str | None:
         refuse_broken(url)
@@ -123,11 +123,11 @@ class Rewriter:
 
 
 def signed_addresses(
-    targets: Sequence[LinkTarget], tagging: Tagging, key: bytes, message_id: str, link_ids: LinkIds
+    targets: Sequence[LinkTarget], tagging: Tagging, clicks: Clicks, message_id: str, link_ids: LinkIds
 ) -> dict[str, str]:
     """Return the signed address of each target, whose ids are asked for at once; nothing is asked when there are none."""
     start = tagging.clicks_url
-    tokens = sign_clicks(key, message_id, link_ids(targets)) if targets else []
+    tokens = clicks.sign(message_id, link_ids(targets)) if targets else []
     return {target.url: start + token for target, token in zip(targets, tokens, strict=True)}
 
 

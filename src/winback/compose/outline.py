@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape as html_escape
 from itertools import pairwise
@@ -151,6 +151,7 @@ class Outline:
         """Prepare from a page and perhaps a text with marks; raise CannotOutline, and RenderError for what is wrong with them."""
         self._tagging = tagging
         self._ours = f"{tagging.public_url}/"
+        self._own_is_plain = links.IN_TEXT.fullmatch(f"{self._ours}u/x") is not None  # tokens end no sentence
         self._links: list[_Link] = []
         self._known: dict[tuple[bool, bool, str, str | None], tuple[LinkTarget | None, str, str]] = {}
         inlined = html_part.inline_styles(page)
@@ -191,7 +192,7 @@ class Outline:
         added: dict[str, int] = {}
         led: dict[int, tuple[int | None, str, str]] = {}
         for number, link in self._varying:
-            target, address, tail = self._led(link, values)
+            target, address, tail = self._led(link, values, given.must_hold)
             if target is None:
                 led[number] = None, address, tail
                 continue
@@ -306,10 +307,15 @@ class Outline:
 
     # Filling
 
-    def _led(self, link: _Link, values: Sequence[str]) -> tuple[LinkTarget | None, str, str]:
-        """Return a link's target in one letter if it is counted, its address, and what follows that in running text."""
+    def _led(self, link: _Link, values: Sequence[str], own: str) -> tuple[LinkTarget | None, str, str]:
+        """Return a link's target in one letter if it is counted, its address, and what follows that in running text.
+
+        `own` is an address of ours, different in each letter, for which there is nothing to find out.
+        """
         address = link.address.joined(values)
         label = None if link.label is None else link.label.joined(values)
+        if address == own and label != own and self._own_is_plain:
+            return None, address, ""
         key = (link.named, link.in_text, address, label)
         known = self._known.get(key)
         return self._find_out(key, link) if known is None else known
@@ -454,7 +460,7 @@ def _encoded(write: Callable[[str], str]) -> Callable[[str], bytes]:
 
 _AS_TEXT: _Writing[str] = _Writing(list, str, str, _as_text, links.escaped, _as_comment, _as_words, str)
 _AS_BYTES: _Writing[bytes] = _Writing(
-    mime.encoded_lines,
+    mime.encoded_tokens,
     mime.encoded_start,
     mime.encoded_line,
     *(_encoded(write) for write in (_as_text, links.escaped, _as_comment, _as_words, str)),

@@ -3,9 +3,9 @@
 A token is URL-safe base64 without padding over ``uuid (16 bytes) + number (LEB128, 1 to 9 bytes) + MAC (10 bytes)``, mostly 36
 characters. The MAC is keyed BLAKE2b (RFC 7693) with the kind as personalisation, so a token for clicks opens nothing else.
 
-A letter has dozens of links, so theirs are made together: ``base64(uuid)``, 22 characters, and then ``base64(number (5 bytes) + MAC
-(10 bytes))``, 20 more. The MAC is the number encrypted with AES-256, whose key is the uuid's BLAKE2b: one hash for each letter, and
-one call for all its links. Whatever has been signed in either way is good for ever.
+A letter has dozens of links, so theirs are made together: ``base64(uuid)``, 22 characters, and then 20 more, ``base64(number (5
+bytes) + MAC (10 bytes))``. The MAC is AES-256 of the number XOR the uuid's keyed BLAKE2b: one hash for each letter, and one call
+for all its links. Whatever has been signed in either way is good for ever.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import base64
 import binascii
 import hmac
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -40,6 +40,7 @@ _CLICK_BYTES = 5
 _FEW = 2 ** (8 * _CLICK_BYTES)
 _START, _END = 22, 20
 _BLOCK_BYTES = 16
+_CLICKS = b"clicks"
 _REMEMBERED = 16_384
 
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
@@ -62,17 +63,32 @@ def sign(key: bytes, kind: Kind, message_id: str, number: int = 0) -> str:
     return _text(body + _mac(key, kind, body))
 
 
-def sign_clicks(key: bytes, message_id: str, numbers: Sequence[int]) -> list[str]:
-    """Return the tokens of the links of one message, by their numbers, in their order."""
-    if not numbers:
-        return []
-    if min(numbers) < 0 or max(numbers) >= _FEW:
-        return [sign(key, "click", message_id, number) for number in numbers]
-    message = _message_bytes(message_id)
-    macs = _click_macs(key, message, map(_BLOCKS.__getitem__, numbers))
-    signed = b"".join(map(add, map(_NUMBERS.__getitem__, numbers), macs))
-    start, ends = _text(message), _text(signed)  # 15 bytes are 20 characters, whatever follows
-    return [start + ends[end : end + _END] for end in range(0, len(ends), _END)]
+class Clicks:
+    """Signs the links of letters with one key. To be used by one thread at a time."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        own = blake2b(key=key, digest_size=32, person=_CLICKS).digest()
+        # Block by block, for a function of each that only we can compute: nothing is hidden, and no block comes twice.
+        self._encrypt = Cipher(algorithms.AES(own), modes.ECB()).encryptor().update  # noqa: S305
+
+    def sign(self, message_id: str, numbers: Sequence[int]) -> list[str]:
+        """Return the tokens of the links of one message, by their numbers, in their order."""
+        if not numbers:
+            return []
+        if min(numbers) < 0 or max(numbers) >= _FEW:
+            return [sign(self._key, "click", message_id, number) for number in numbers]
+        message = _message_bytes(message_id)
+        macs = self.macs(message, list(map(_BLOCKS.__getitem__, numbers)))
+        signed = b"".join(map(add, map(_NUMBERS.__getitem__, numbers), macs))
+        start, ends = _text(message), _text(signed)  # 15 bytes are 20 characters, whatever follows
+        return [start + ends[end : end + _END] for end in range(0, len(ends), _END)]
+
+    def macs(self, message: bytes, blocks: Sequence[bytes]) -> Sequence[bytes]:
+        """Return the MACs of numbers, given as blocks, in one message."""
+        own = blake2b(message, key=self._key, digest_size=_BLOCK_BYTES, person=_CLICKS).digest() * len(blocks)
+        mixed = int.from_bytes(own, "big") ^ int.from_bytes(b"".join(blocks), "big")
+        return _first_bytes(len(blocks))(self._encrypt(mixed.to_bytes(len(own), "big")))
 
 
 def read(key: bytes, kind: Kind, token: str) -> Token:
@@ -101,18 +117,10 @@ def _read_click(key: bytes, token: str) -> Token:
     message = base64.urlsafe_b64decode(f"{token[:_START]}==")
     signed = base64.urlsafe_b64decode(token[_START:])
     number = int.from_bytes(signed[:-_MAC_BYTES], "big")
-    [mac] = _click_macs(key, message, [number.to_bytes(_BLOCK_BYTES, "big")])
+    [mac] = Clicks(key).macs(message, [number.to_bytes(_BLOCK_BYTES, "big")])
     if not hmac.compare_digest(mac, signed[-_MAC_BYTES:]) or _text(message) != token[:_START]:
         raise _refused()
     return Token(str(UUID(bytes=message)), number)
-
-
-def _click_macs(key: bytes, message: bytes, blocks: Iterable[bytes]) -> Sequence[bytes]:
-    """Return the first bytes of each block, encrypted with a key of the message's own."""
-    own = blake2b(message, key=key, digest_size=32, person=b"clicks").digest()
-    # Block by block: it is a function of the number that only we can compute, no number comes twice, and nothing is hidden.
-    encrypted = Cipher(algorithms.AES(own), modes.ECB()).encryptor().update(b"".join(blocks))  # noqa: S305
-    return _first_bytes(len(encrypted) // _BLOCK_BYTES)(encrypted)
 
 
 @lru_cache(maxsize=1024)

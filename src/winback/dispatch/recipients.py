@@ -213,15 +213,15 @@ class _Orders:
     def by_number(self, number: str | None, zone: ZoneInfo) -> dict[str, Any] | None:
         return None if number is None else self.by_id(self._numbers.get(number), zone)
 
-    def _shown(self, order: Row[Any], zone: ZoneInfo) -> dict[str, Any]:
-        number, placed_at, total, currency = order[1:]
+    def _shown(self, order: Any, zone: ZoneInfo) -> dict[str, Any]:
+        order_id, number, placed_at, total, currency = order
         return {
             "number": number,
             "placed_on": _local_date(placed_at, zone),
             "total": _amount(total, currency),
             "lines": [
                 {"name": name, "quantity": quantity, "price": _amount(price, currency), "category": category, "url": url}
-                for _, name, quantity, price, category, url in self._lines[order[0]]
+                for _, name, quantity, price, category, url in self._lines[order_id]
             ],
         }
 
