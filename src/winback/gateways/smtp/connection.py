@@ -243,17 +243,17 @@ class Connection:
         self._awaited.append((step, delivery))
         self.line.write(words)
 
-    def _begin(self, delivery: Delivery, before: bytes = b"") -> None:
+    def _begin(self, delivery: Delivery, *before: bytes) -> None:
         """Send a message's envelope, together with what is left to say of the last one."""
         reset, self._dirty = self._dirty, False
         if not self._pipelining:
-            self._say("rset" if reset else "mail", delivery, before + (_RSET if reset else delivery.mail))
+            self._say("rset" if reset else "mail", delivery, b"".join((*before, _RSET if reset else delivery.mail)))
             return
         if reset:
             self._awaited.append(("rset", None))
-            before += _RSET
+            before = (*before, _RSET)
         self._awaited.extend((("mail", delivery), ("rcpt", delivery), ("data", delivery)))
-        self.line.write(b"".join((before, delivery.mail, delivery.recipient, _DATA)))
+        self.line.write(b"".join((*before, delivery.mail, delivery.recipient, _DATA)))
 
     def _send_content(self, delivery: Delivery) -> None:
         if len(delivery.body) <= _ONE_WRITE:
@@ -280,7 +280,7 @@ class Connection:
         if following is None:
             self.line.write(body + _DOT)
         else:
-            self._begin(following, b"".join((body, _DOT)))
+            self._begin(following, body, _DOT)
 
     def _fail(self, delivery: Delivery, refusal: Outcome, before: bytes = b"") -> None:
         """End a message that was refused before its content, and go on."""
