@@ -94,25 +94,30 @@ class Bench:
                 f"jinja2 + EmailMessage + smtplib, {team} processes",
                 lambda: self._shared(obvious.jinja_and_smtplib, self._count(400), port),
             )
+            counting = Row(
+                f"the same, links counted (itsdangerous), {team} processes",
+                lambda: self._shared(obvious.jinja_and_smtplib, self._count(400), port, True),
+            )
             near = [
                 Row(f"mailmerge, {team} processes", lambda: self._mailmerge(port)),
                 Row("aiosmtplib, finished messages", lambda: self._aiosmtplib(port, self._count(2_500))),
                 Row("winback's SMTP engine, finished messages", lambda: self._engine(port, self._count(12_000))),
-                Row("winback end to end, 1 process", lambda: self._end_to_end(1, self._count(5_000), port)),
+                Row("winback end to end, 1 process", lambda: self._end_to_end(1, self._count(10_000), port)),
             ]
             if team > 1:
                 name = f"winback end to end, {team} processes"
-                near.append(Row(name, lambda: self._end_to_end(team, self._count(4_000), port)))
+                near.append(Row(name, lambda: self._end_to_end(team, self._count(10_000), port)))
             library = Row("aiosmtplib", lambda: self._aiosmtplib(distant, self._count(500)))
             far = [
                 Row("winback's SMTP engine, finished messages", lambda: self._engine(distant, self._count(2_500))),
                 Row("winback end to end, 1 process", lambda: self._end_to_end(1, self._count(2_500), distant)),
             ]
-            rows = [row for row in (source, obvious_way, *near, library, *far) if self._options.only in row.name]
+            rows = [row for row in (source, obvious_way, counting, *near, library, *far) if self._options.only in row.name]
             for _ in range(self._options.rounds):
                 for row in rows:
                     row.run()
-        _print([source, obvious_way, *near], {"smtp-source": source, "the obvious way": obvious_way})
+        baselines = {"smtp-source": source, "the obvious way": obvious_way, "the same, counted": counting}
+        _print([source, obvious_way, counting, *near], baselines)
         print(f"\nBehind a line of 20 ms there and back, {_CONNECTIONS} connections")
         _print([library, *far], {"aiosmtplib": library})
 

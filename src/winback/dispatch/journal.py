@@ -47,7 +47,7 @@ _CANNOT_RESERVE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
 _KINDS: dict[str, type[Outcome]] = {kind.__name__: kind for kind in (Accepted, Retry, Refused, Unknown)}
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Handover:
     """A message at the moment it was handed over: to which gateway, and what of it the ledger keeps."""
 
@@ -57,7 +57,7 @@ class Handover:
     redirected: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Answer:
     """What a gateway answered about a message, and when."""
 

@@ -37,7 +37,7 @@ _WORDS = 500
 NO_ANSWER = Unknown("the answer never came")
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Answered:
     """A claimed message with its gateway's answer."""
 

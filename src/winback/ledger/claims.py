@@ -11,7 +11,7 @@ from sqlalchemy import Connection, String, insert, literal, select, update
 from winback.store import MessageState, message_history, messages
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Claimed:
     """A message that this dispatcher holds, as far as sending needs to know it."""
 

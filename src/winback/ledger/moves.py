@@ -33,7 +33,7 @@ _RAW_REPLY = 2000  # letters of a gateway's reply that are kept
 _REASON = 200
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Move:
     """One edge for one message: why, the gateway's raw reply, and columns that change with it."""
 
