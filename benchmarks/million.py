@@ -1,7 +1,8 @@
 """Very many letters through the dispatcher: do the last go as fast as the first, and how much memory does it take?
 
 In two steps, so that the second can be measured by itself: `prepare FOLDER`, then `send FOLDER`, as often as you like; each goes
-on where the one before stopped. It reports the rate of each tenth of the letters, as the ledger's own times tell it.
+on where the one before stopped. It reports the rate of each tenth of the letters, as the ledger's own times tell it, and the
+processor time that one of its letters took, which other programs on the machine change less.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import json
 import shutil
 import sys
 import time
+from bisect import bisect
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -22,6 +25,9 @@ from winback.store import messages, open_engine, reading
 
 _CONNECTIONS = 10
 _NOTE = "bench.json"
+
+#: So often, in moments that the dispatcher asks for, the processor time is noted.
+_EVERY = 1000
 
 
 def main() -> int:
@@ -57,17 +63,49 @@ def _send(root: Path, team: int, seconds: float) -> None:
         ours.write_config(root, port, connections=_CONNECTIONS // team)
         begin = before[-1] if before else letter.NOW
         members = [(str(root), number, begin, seconds) for number in range(team)]
-        done = teams.run(ours.end_to_end, members, limit=seconds + 60)
+        done = teams.run(_member, members, limit=seconds + 60)
     print(
         f"{done.sent} letters in {done.seconds:.0f} s, {done.rate:.0f} a second; the larger process: {done.memory / 1e6:.0f} MB"
     )
     times = _sent_at(root)
     print(f"{len(times)} of {count} are sent")
     tenth = count // 10
-    print("tenth  a second")
-    for number in range(len(times) // tenth):
+    used = [[(datetime.fromisoformat(at), cpu) for at, cpu in json.loads(file.read_text())] for file in root.glob("cpu-*.json")]
+    print("tenth  a second  µs of the processors a letter")
+    for number in range(len(before) // tenth, len(times) // tenth):
         part = times[number * tenth : (number + 1) * tenth]
-        print(f"{number + 1:5}  {(len(part) - 1) / (part[-1] - part[0]).total_seconds():8.0f}")
+        cpu = sum(_used(process, part[-1]) - _used(process, part[0]) for process in used)
+        print(f"{number + 1:5}  {(len(part) - 1) / (part[-1] - part[0]).total_seconds():8.0f}  {cpu / len(part) * 1e6:8.0f}")
+
+
+def _member(root: str, number: int, begin: datetime, seconds: float) -> Callable[[], int]:
+    """Send, and keep in a file how much of the processor was used by when."""
+    noted: list[tuple[str, float]] = []
+    asked = 0
+
+    def watch(moment: datetime) -> None:
+        nonlocal asked
+        if asked % _EVERY == 0:
+            noted.append((moment.isoformat(), time.process_time()))
+        asked += 1
+
+    send = ours.end_to_end(root, number, begin, seconds, watch)
+
+    def sent() -> int:
+        count = send()
+        (Path(root) / f"cpu-{number}.json").write_text(json.dumps(noted), encoding="utf-8")
+        return count
+
+    return sent
+
+
+def _used(process: list[tuple[datetime, float]], at: datetime) -> float:
+    """Return what a process had used of the processors by a moment, in seconds."""
+    place = bisect(process, at, key=lambda note: note[0])
+    if place in (0, len(process)):
+        return process[min(place, len(process) - 1)][1]
+    (begin, before), (end, after) = process[place - 1 : place + 1]
+    return before + (after - before) * ((at - begin) / (end - begin))
 
 
 def _sent_at(root: Path) -> list[datetime]:

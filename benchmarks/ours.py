@@ -169,10 +169,16 @@ def _write_people(connection: Connection, numbers: range) -> None:
     )
 
 
-def end_to_end(root: str, number: int, begin: datetime = letter.NOW, seconds: float = 3600) -> Callable[[], int]:
+def end_to_end(
+    root: str,
+    number: int,
+    begin: datetime = letter.NOW,
+    seconds: float = 3600,
+    watch: Callable[[datetime], None] = lambda moment: None,
+) -> Callable[[], int]:
     """Everything: claim, rules, letters composed with their links signed and styles inlined, SMTP, ledger.
 
-    It ends after so many seconds at the latest; times of the ledger go on from `begin`.
+    It ends after so many seconds at the latest; times of the ledger go on from `begin`. `watch` is told each of them.
     """
     project = load_project(Path(root), environ={})
     engine = open_engine(project.settings.database.url, root=Path(root))
@@ -183,7 +189,9 @@ def end_to_end(root: str, number: int, begin: datetime = letter.NOW, seconds: fl
         started = time.monotonic()
 
         def now() -> datetime:
-            return begin + timedelta(seconds=time.monotonic() - started)
+            moment = begin + timedelta(seconds=time.monotonic() - started)
+            watch(moment)
+            return moment
 
         def late() -> bool:
             return time.monotonic() - started > seconds
