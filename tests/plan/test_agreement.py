@@ -63,7 +63,7 @@ def _campaigns() -> st.SearchStrategy[dict[str, Any]]:
         ),
         audience=st.sampled_from(_AUDIENCES),
         where=st.sampled_from(_CONDITIONS),
-        limits=st.sampled_from([{}, {"cooldown": "40d"}, {"cooldown": "3d", "on_capped": "skip"}]),
+        limits=st.sampled_from([{}, {"cooldown": "40d"}, {"cooldown": "3d", "on_capped": "skip"}, {"on_capped": "replace"}]),
         holdout=st.sampled_from(["0%", "40%"]),
         fallback=st.sampled_from([None, None, {**sms, "on": ["no_address", "no_consent"]}]),
         at=st.sampled_from(["09:30", "23:30", None]),

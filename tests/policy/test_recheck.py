@@ -30,6 +30,7 @@ def project(tmp_path: Path) -> Project:
     campaigns = {
         "wake": campaign(steps=steps, exit={"when": "ordered"}),
         "strict": campaign(limits={"on_capped": "skip"}),
+        "news": campaign(limits={"on_capped": "replace"}),
         "off": campaign(enabled=False),
     }
     return load_project(write_shop(tmp_path, campaigns=campaigns), environ={})
@@ -115,6 +116,28 @@ def test_too_many_messages_wait_or_are_left_out_as_the_campaign_says(
         verdict = recheck(connection, project, [message], NOW)[message]
     assert (verdict.action, verdict.rule) == (action, "capped")
     assert (verdict.until is not None and verdict.until > NOW) is (action is Action.DEFER)
+
+
+@pytest.mark.parametrize(
+    ("name", "newer_due", "older"),
+    [
+        ("news", NOW - HOUR, Verdict(Action.SKIP, "capped", "replaced")),
+        ("news", NOW + HOUR, Verdict(Action.DEFER, "capped", "capped", until=NOW + HOUR)),
+        ("wake", NOW - HOUR, Verdict(Action.DEFER, "capped", "capped", until=NOW + HOUR)),
+    ],
+)
+def test_of_several_that_wait_the_newest_takes_the_place_of_the_others(
+    engine: Engine, project: Project, name: str, newer_due: datetime, older: Verdict
+) -> None:
+    with writing(engine) as connection:
+        customer = add_customer(connection, "C1", NOW - 400 * HOUR)
+        add_message(connection, customer, NOW - 2 * HOUR, campaign="other")
+        columns = {"campaign": name, "state": "sending", "sent_at": None}
+        first = add_message(connection, customer, NOW - 3 * HOUR, **columns)
+        newest = add_message(connection, customer, newer_due, **(columns | {"state": "planned"}))
+        verdicts = recheck(connection, project, [first, newest], NOW)
+    assert verdicts[first] == older
+    assert verdicts[newest].action is Action.DEFER
 
 
 @pytest.mark.parametrize(

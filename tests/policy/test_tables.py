@@ -39,6 +39,7 @@ CAMPAIGNS = {
     "second": _on(MAY_4, priority=20),
     "third": _on(MAY_4, priority=30),
     "impatient": _on(MAY_4, priority=40, limits={"on_capped": "skip"}),
+    "daily": _on(MAY_4, date(2027, 5, 5), date(2027, 5, 6), limits={"on_capped": "replace"}),
     "text": _on(MAY_4, at="12:00", step=sms_step("text")),
     "late_text": _on(MAY_4, at="22:00", step=sms_step("text")),
     "cooled": _on(MAY_4, date(2027, 5, 6), date(2027, 5, 14), limits={"cooldown": "7d"}),

@@ -17,12 +17,15 @@ from sqlalchemy import (
     Insert,
     Select,
     String,
+    and_,
     bindparam,
     case,
     delete,
+    exists,
     func,
     insert,
     literal,
+    or_,
     select,
     update,
 )
@@ -31,6 +34,8 @@ from winback import ledger
 from winback.audience import AudienceContext
 from winback.plan.tables import names, ripe, slots
 from winback.policy import (
+    COMING,
+    GONE,
     LONGEST_DEFERRAL,
     Ask,
     RuleName,
@@ -43,7 +48,7 @@ from winback.policy import (
     zone_of,
 )
 from winback.project import Campaign, Project, Step
-from winback.store import EnrollmentState, Id, MessageState, UtcDateTime, customers, enrollments, filled, plus_seconds
+from winback.store import EnrollmentState, Id, MessageState, UtcDateTime, customers, enrollments, filled, messages, plus_seconds
 from winback.store.given import given
 
 #: A message is written at most this long before it is due.
@@ -97,7 +102,9 @@ def plan_step(connection: Connection, project: Project, campaign: Campaign, step
     result = StepPlan(step.name)
     result.due = _gather(connection, project, campaign, step, now)
     if result.due:
-        if campaign.limits.on_capped == "defer":
+        if campaign.limits.on_capped == "replace":
+            _replace(connection, campaign, now)
+        if campaign.limits.on_capped != "skip":
             result.deferred = _put_off(connection, project, campaign, step)
         result.exited = _exit(connection)
         _name_messages(connection, campaign, step)
@@ -165,6 +172,18 @@ def _statements(project: Project, campaign: Campaign, step: Step, context: Audie
         .where(*waiting)
     )
     return select(enrollments.c.id).where(*waiting).limit(1), insert(ripe).from_select(list(ripe.c), chosen)
+
+
+def _replace(connection: Connection, campaign: Campaign, now: datetime) -> None:
+    """Give up those who get too much already and have come in anew meanwhile: their newer message is due, or on its way."""
+    newer = enrollments.alias("newer")
+    own = enrollments.c.id == ripe.c.enrollment_id
+    again = (newer.c.campaign == campaign.name, newer.c.customer_id == enrollments.c.customer_id, newer.c.id > enrollments.c.id)
+    due = and_(newer.c.state == EnrollmentState.ACTIVE, newer.c.due_at <= now + HORIZON)
+    under_way = exists().where(messages.c.enrollment_id == newer.c.id, messages.c.state.in_((*GONE, *COMING)))
+    found = select(newer.c.id).join_from(enrollments, newer, and_(*again)).where(own, or_(due, under_way))
+    given_up = ripe.c.failure == RuleName.CAPPED, found.correlate(ripe).exists()
+    connection.execute(update(ripe).where(*given_up).values(failure=RuleName.REPLACED.value))
 
 
 def _put_off(connection: Connection, project: Project, campaign: Campaign, step: Step) -> int:

@@ -1,6 +1,6 @@
 """Who may be written to, and when: consent, caps, quiet hours and the other rules, asked while planning and again at dispatch."""
 
-from winback.policy.caps import GONE, LONGEST_DEFERRAL, messages_in_window
+from winback.policy.caps import COMING, GONE, LONGEST_DEFERRAL, messages_in_window
 from winback.policy.fallback import FALLBACK_SUFFIX, plan_fallbacks, step_of
 from winback.policy.pausing import BY_A_PERSON, Paused, pause, pause_by_results, resume
 from winback.policy.quiet_hours import is_quiet, quiet_zones, wake_time
@@ -23,6 +23,7 @@ from winback.policy.zones import zone_of
 
 __all__ = [
     "BY_A_PERSON",
+    "COMING",
     "FALLBACK_SUFFIX",
     "GONE",
     "LONGEST_DEFERRAL",

@@ -10,10 +10,10 @@ from enum import StrEnum
 from functools import partial
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, String, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, String, exists, literal, or_, select
 
 from winback.audience import AudienceContext
-from winback.policy.caps import LONGEST_DEFERRAL
+from winback.policy.caps import COMING, LONGEST_DEFERRAL
 from winback.policy.fallback import step_of
 from winback.policy.quiet_hours import wake_time
 from winback.policy.rules import REASONS, Ask, RuleName, Stage, audience_context, first_failure, with_fallback
@@ -125,6 +125,7 @@ class _Question:
                 to_channel.label("channel"),
                 enrollments.c.zone,
                 enrollments.c.due_at.label("next_due_at"),
+                _newer_is_due(context.now).label("newer"),
             )
             .join(enrollments, enrollments.c.id == messages.c.enrollment_id)
             .join(customers, customers.c.id == messages.c.customer_id)
@@ -142,9 +143,23 @@ class _Question:
         ask, now = self._ask, self._ask.context.clock.now
         if row.failure == RuleName.LATE and row.reason == RuleName.CAPPED:
             return _another_day(ask, row, now)
+        if row.failure == RuleName.CAPPED and row.newer and ask.campaign.limits.on_capped == "replace":
+            return Verdict(Action.SKIP, RuleName.CAPPED, RuleName.REPLACED)
         if row.failure is not None:
             return _verdict(row.failure, ask.campaign, ask.project, Channel(row.channel), row.zone, now)
         return Verdict(Action.FALLBACK, "fallback", f"by {row.channel}", channel=row.channel)
+
+
+def _newer_is_due(now: ColumnElement[datetime]) -> ColumnElement[bool]:
+    """Ask whether another message of the same campaign to the same person is due, of a time they came in later."""
+    newer = messages.alias("newer")
+    return exists().where(
+        newer.c.customer_id == messages.c.customer_id,
+        newer.c.campaign == messages.c.campaign,
+        newer.c.enrollment_id > messages.c.enrollment_id,
+        newer.c.state.in_(COMING),
+        newer.c.due_at <= now,
+    )
 
 
 def _another_day(ask: Ask, row: AnyRow, now: datetime) -> Verdict:
@@ -153,7 +168,7 @@ def _another_day(ask: Ask, row: AnyRow, now: datetime) -> Verdict:
     It is put off to the next time of day at which it may go, for a week at most, and never past the step that follows it.
     """
     campaign, step = ask.campaign, ask.step
-    if campaign.limits.on_capped == "defer":
+    if campaign.limits.on_capped != "skip":
         table = Timetable.of(campaign, step, ask.project.settings.quiet_hours.for_channel(ask.channel))
         at = after_moment(now, timedelta(), table, zone_of(row.zone, ask.project)).at
         if at - row.due_at <= LONGEST_DEFERRAL and (row.next_due_at is None or at < row.next_due_at):
@@ -169,6 +184,6 @@ def _verdict(rule: str, campaign: Campaign, project: Project, channel: Channel, 
     if rule == RuleName.QUIET_HOURS:
         quiet = project.settings.quiet_hours.for_channel(channel)
         return Verdict(Action.DEFER, rule, rule, until=wake_time(now, zone_of(zone, project), quiet))
-    if rule == RuleName.CAPPED and campaign.limits.on_capped == "defer":
+    if rule == RuleName.CAPPED and campaign.limits.on_capped != "skip":
         return Verdict(Action.DEFER, rule, rule, until=now + _CAP_PAUSE)
     return Verdict(Action.SKIP, rule, rule)

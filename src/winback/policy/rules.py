@@ -56,6 +56,7 @@ class RuleName(StrEnum):
     SUNSET = "sunset"  # has not answered anything for so long that marketing stops
     ONLY_IF = "only_if"  # the step's own condition is not met
     CAPPED = "capped"  # too many messages in a short time
+    REPLACED = "replaced"  # the same, and meanwhile there is a newer message of the campaign
     QUIET_HOURS = "quiet_hours"  # it is night where the person lives
     LATE = "late"  # the time for it has passed
 
@@ -238,7 +239,10 @@ RULES: tuple[Rule, ...] = (
     Rule(RuleName.QUIET_HOURS, "it is night where the person lives", frozenset({Stage.DISPATCH}), awake),
 )
 
-REASONS: dict[str, str] = {rule.name.value: rule.reason for rule in RULES}
+REASONS: dict[str, str] = {
+    **{rule.name.value: rule.reason for rule in RULES},
+    RuleName.REPLACED.value: "had to wait, and a newer message of the campaign took its place",
+}
 
 
 def predicates(ask: Ask) -> list[tuple[Rule, ColumnElement[bool]]]:

@@ -47,9 +47,12 @@ class Limits(FileModel):
         description="Other campaigns, and how long after coming into one of them nobody gets anything of this one.",
         examples=[{"thank_you": "14d"}],
     )
-    on_capped: Literal["defer", "skip"] = Field(
+    on_capped: Literal["defer", "skip", "replace"] = Field(
         "defer",
-        description='When the shop\'s caps are reached: "defer" waits for up to a week, "skip" leaves it.',
+        description=(
+            'When the shop\'s caps are reached: "defer" waits for up to a week, "skip" leaves it, "replace" waits until there is '
+            "a newer message of this campaign."
+        ),
         examples=["defer"],
     )
 
