@@ -22,9 +22,6 @@ from winback.store import customers, enrollments, events, messages, metadata, re
 
 NOW = datetime(2027, 2, 28, 7, 40, tzinfo=UTC)  # a Sunday, on which those born on 29 February are greeted
 
-#: What is compiled is tested on both databases elsewhere.
-pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
-
 _AUDIENCES: tuple[dict[str, Any], ...] = (
     {"preset": "sleeping", "inactive": "30d..200d"},
     {"preset": "sleeping", "inactive": "2x"},
