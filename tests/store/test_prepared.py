@@ -40,6 +40,14 @@ def test_the_oldest_are_forgotten() -> None:
     assert prepared((first,), 0, object) is not built
 
 
+def test_only_the_newest_form_is_kept() -> None:
+    one = Equal()
+    first = prepared((one,), "key", object, form="Monday")
+    assert prepared((one,), "key", object, form="Monday") is first
+    assert prepared((one,), "key", object, form="Tuesday") is not first
+    assert prepared((one,), "key", object, form="Monday") is not first
+
+
 def test_each_thread_has_its_own() -> None:
     owner = Equal()
     built = prepared((owner,), "key", object)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date, time
+from functools import partial
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, and_, false, func, literal, or_, true
+from sqlalchemy import ColumnElement, String, and_, false, func, literal, or_, true
 
 from winback.audience.context import AudienceContext
 from winback.audience.holidays import countries_with
-from winback.audience.occasions import DAY, Selected, end_of, local_dates, row, together
+from winback.audience.occasions import DAY, Selected, elsewhere, end_of, local_dates, row, together
 from winback.audience.presets import Birthday, Everyone
 from winback.audience.sql import attribute_value, is_one_of
 from winback.clock import local_instant
@@ -22,15 +23,18 @@ _YEARS = 60
 
 def birthday(audience: Birthday, context: AudienceContext) -> Selected:
     found = []
-    for anchor, elsewhere in local_dates(context):
+    for anchor, there in _days(context):
         day = anchor - audience.offset
         selected = row(occasion=literal(str(day.year)), ripe_at=end_of(anchor, context), anchor_on=anchor)
-        found.append(selected.where(_falls_on(audience, day, context), *_not_in(elsewhere)))
+        found.append(selected.where(_falls_on(audience, day, context), *there))
     return together(found)
 
 
-def _not_in(zones: Sequence[str]) -> list[ColumnElement[bool]]:
-    return [~is_one_of(customers.c.local_zone, zones)] if zones else []
+def _days(context: AudienceContext) -> Iterator[tuple[date, list[ColumnElement[bool]]]]:
+    """Yield the local dates that are looked at, each with the condition for living where it is near if that is not everywhere."""
+    for day, everywhere in local_dates(context.clock):
+        zones = context.late(partial(elsewhere, day), String())
+        yield day, [] if everywhere else [~is_one_of(customers.c.local_zone, zones)]
 
 
 def _falls_on(audience: Birthday, day: date, context: AudienceContext) -> ColumnElement[bool]:
@@ -66,13 +70,13 @@ def _is_leap(year: int) -> bool:
 def everyone(audience: Everyone, context: AudienceContext) -> Selected:
     """Select everybody on the given days, and on holidays those in whose country the day is one."""
     found = []
-    for anchor, elsewhere in local_dates(context):
+    for anchor, there in _days(context):
         day = anchor - audience.offset
         condition = _celebrated(audience, day, context)
         if condition is None:
             continue
         selected = row(occasion=literal(day.isoformat()), ripe_at=end_of(anchor, context), anchor_on=anchor)
-        found.append(selected.where(condition, *_not_in(elsewhere)))
+        found.append(selected.where(condition, *there))
     return together(found)
 
 

@@ -47,10 +47,13 @@ class AudienceContext:
     segments: Mapping[str, Segment] = field(default_factory=dict)
     scores: Mapping[str, ScoreModel] = field(default_factory=dict)
 
-    def prepared(self, of: Sequence[object], key: Hashable, build: Callable[[AudienceContext], _Built]) -> _Built:
+    def prepared(
+        self, of: Sequence[object], key: Hashable, build: Callable[[AudienceContext], _Built], form: Hashable = None
+    ) -> _Built:
         """Return what `build` makes of a context like this one: once, and then with its clock set by this one's.
 
-        `of` are the objects that it depends on besides (see `winback.store.prepared`), `key` says what of them it is.
+        `of` are the objects that it depends on besides, `key` says what of them it is, `form` what of the clock it depends on
+        other than by late values (see `winback.store.prepared`).
         """
 
         def begin() -> tuple[Clock, _Built]:
@@ -58,7 +61,7 @@ class AudienceContext:
             return clock, build(replace(self, clock=clock))
 
         shop = self.shop_zone, self.shop_region, self.standing
-        clock, built = prepared((self.segments, self.scores, *of), (key, shop), begin)
+        clock, built = prepared((self.segments, self.scores, *of), (key, shop), begin, form)
         clock.set(self.clock)
         return built
 

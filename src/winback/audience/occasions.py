@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -24,7 +25,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from winback.audience.context import AudienceContext
+from winback.audience.context import AudienceContext, Clock
 from winback.audience.presets import Preset
 from winback.audience.sql import moment
 from winback.clock import local_instant
@@ -83,16 +84,22 @@ def together(found: Sequence[Select[Any]]) -> Selected:
     return union_all(*found) if len(found) > 1 else found[0]
 
 
-def local_dates(context: AudienceContext) -> Iterator[tuple[date, list[str]]]:
-    """Yield the local dates between `since` and `until`, each with the zones in which it is not between them.
+def local_dates(clock: Clock) -> Iterator[tuple[date, bool]]:
+    """Yield the local dates between `since` and `until`, each with whether it is between them in all zones.
 
     At one moment there are two or three dates on Earth: who lives where a date has passed, or is not near yet, does not get it.
     """
-    first, last = _dates_at(context.clock.since), _dates_at(context.clock.until)
+    first, last = _dates_at(clock.since), _dates_at(clock.until)
     day = min(first.values())
     while day <= max(last.values()):
-        yield day, sorted(zone for zone in first if not first[zone] <= day <= last[zone])
+        yield day, max(first.values()) <= day <= min(last.values())
         day += DAY
+
+
+def elsewhere(day: date, clock: Clock) -> str:
+    """Return the zones in which a local date is not between `since` and `until`, as a JSON list."""
+    first, last = _dates_at(clock.since), _dates_at(clock.until)
+    return json.dumps([zone for zone in first if not first[zone] <= day <= last[zone]])
 
 
 def _dates_at(at: datetime) -> dict[str, date]:

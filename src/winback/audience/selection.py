@@ -51,7 +51,7 @@ def select_audience(audience: Preset, context: AudienceContext) -> Selected:
 def form_of(audience: Preset, context: AudienceContext) -> Hashable:
     """Return what `select_audience` depends on besides the files: while it is equal, the same SELECT can be asked again."""
     if isinstance(audience, Birthday | Everyone):
-        return tuple((day, tuple(elsewhere)) for day, elsewhere in local_dates(context))
+        return tuple(local_dates(context.clock))
     return _ends_of_days(context) if isinstance(audience, EnteredSegment) else None
 
 

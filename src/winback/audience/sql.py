@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -99,7 +98,7 @@ def _day_number_postgresql(element: Any, compiler: Any, **kw: Any) -> str:
 
 
 class is_one_of(FunctionElement[bool]):
-    """SQL: a text is one of many, which are bound as one value: to write down hundreds takes longer than to look them up.
+    """SQL: a text is one of a JSON list, which is bound as one value: to write down hundreds takes longer than to look them up.
 
     Unlike `winback.store.among` not for an index: PostgreSQL hashes the texts instead of comparing with one after another.
     """
@@ -107,9 +106,6 @@ class is_one_of(FunctionElement[bool]):
     type = Boolean()
     inherit_cache = True
     name = "is_one_of"
-
-    def __init__(self, value: Any, texts: Sequence[str]) -> None:
-        super().__init__(value, literal(json.dumps(list(texts)), String()))
 
 
 @compiles(is_one_of, "sqlite")

@@ -28,8 +28,8 @@ def gather(
     """
     connection.execute(candidates.delete())
     context = audience_context(project, now, since=since)
-    key = ("gather", campaign.name, form_of(campaign.audience, context))
-    anybody, write = context.prepared(project.definitions, key, partial(_statements, project, campaign))
+    build, form = partial(_statements, project, campaign), form_of(campaign.audience, context)
+    anybody, write = context.prepared(project.definitions, ("gather", campaign.name), build, form)
     # To ask all rules takes longer than to look.
     if few and connection.execute(anybody).first() is None:
         return 0

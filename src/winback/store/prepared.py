@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from sqlalchemy import ColumnElement, bindparam
 from sqlalchemy.types import TypeEngine
@@ -18,7 +18,11 @@ _Built = TypeVar("_Built")
 #: So many are kept: more than a shop of many campaigns asks in one pass.
 _KEPT = 1_000
 
-_Entry = tuple[Sequence[object], Any]
+
+class _Entry(NamedTuple):
+    of: Sequence[object]
+    form: Hashable
+    built: object
 
 
 class _Kept(threading.local):
@@ -31,21 +35,21 @@ class _Kept(threading.local):
 _kept = _Kept()
 
 
-def prepared(of: Sequence[object], key: Hashable, build: Callable[[], _Built]) -> _Built:
+def prepared(of: Sequence[object], key: Hashable, build: Callable[[], _Built], form: Hashable = None) -> _Built:
     """Return what `build` returned before in this thread for the very same objects and an equal key, else call it.
 
-    `of` are all objects that the built thing depends on, and that never change.
+    `of` are all objects that the built thing depends on, and that never change. Of several with the same key only the one with
+    the newest `form` is kept.
     """
     # The objects are kept with it, so that no other one gets their place in memory, and with it their id.
     place = (tuple(map(id, of)), key)
     entries = _kept.entries
     found = entries.get(place)
-    if found is not None:
+    if found is not None and found.form == form:
         entries.move_to_end(place)
-        built: _Built = found[1]
-        return built
+        return cast(_Built, found.built)
     built = build()
-    entries[place] = (tuple(of), built)
+    entries[place] = _Entry(tuple(of), form, built)
     if len(entries) > _KEPT:
         entries.popitem(last=False)
     return built
