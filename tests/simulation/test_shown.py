@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from tests.project.builder import campaign, email_step, sms_step
 from tests.rows import add_customer, add_message, add_order
 from tests.scheduler.shops import make_shop
 from winback.project import Project
+from winback.project.settings import LimitSettings
 from winback.simulation import Assumptions, Simulated, Span, simulate
 from winback.store import messages, metadata, orders, reading, writing
 from winback.store.scratch import scratch_copy
@@ -73,6 +74,15 @@ def _play(engine: Engine, project: Project, days: int, assumed: Assumptions = AS
     return played
 
 
+@pytest.mark.parametrize("limit", ["marketing", "total"])
+def test_a_cap_over_all_channels_is_in_the_way_too(engine: Engine, project: Project, limit: str) -> None:
+    limits = LimitSettings.model_validate({"email": [], limit: ["1 in 16h"]})
+    project = replace(project, settings=project.settings.model_copy(update={"limits": limits}))
+    played = _play(engine, project, days=5)
+    assert [asdict(loss) for loss in played.losses] == [{"loser": "news", "winner": "birthday", "channel": "email", "count": 1}]
+    assert [asdict(hit) for hit in played.caps] == [{"campaign": "news", "limit": limit, "cap": "1 in 16h", "count": 1}]
+
+
 def test_all_that_is_shown(engine: Engine, project: Project) -> None:
     """The database that is copied is SQLite's and PostgreSQL's; both give the same."""
     before = _counts(engine)
@@ -87,7 +97,7 @@ def test_all_that_is_shown(engine: Engine, project: Project) -> None:
         ("2027-03-02", "text"): 20,
     }
     assert [asdict(loss) for loss in played.losses] == [{"loser": "news", "winner": "birthday", "channel": "email", "count": 1}]
-    assert [asdict(hit) for hit in played.caps] == [{"campaign": "news", "channel": "email", "cap": "1 in 16h", "count": 1}]
+    assert [asdict(hit) for hit in played.caps] == [{"campaign": "news", "limit": "email", "cap": "1 in 16h", "count": 1}]
     totals = {total.campaign: total for total in played.campaigns}
     assert (totals["news"].enrolled, totals["news"].put_off, totals["birthday"].enrolled) == (20, 1, 3)
     assert 0 < totals["news"].orders <= totals["news"].clicks <= totals["news"].opens < 20

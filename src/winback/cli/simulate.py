@@ -172,7 +172,7 @@ def _show(played: Simulated, project: Project) -> None:
         [asdict(hit) for hit in played.caps],
         "Caps that were in the way",
         campaign="campaign",
-        channel="channel",
+        limit="limit",
         cap="at most",
         count="messages",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 from sqlalchemy import (
     Column,
@@ -23,7 +24,7 @@ from sqlalchemy.dialects import sqlite
 from winback.plan import PlanResult
 from winback.policy import GONE, RuleName, messages_in_window
 from winback.project import Cap, Project
-from winback.store import Channel, EnrollmentState, Id, UtcDateTime, enrollments, message_history, messages
+from winback.store import Channel, EnrollmentState, Id, Purpose, UtcDateTime, enrollments, message_history, messages
 
 _metadata = MetaData()
 
@@ -56,7 +57,7 @@ class Competition:
         self._seen = 0  # losses whose winners are known
         self._first = 0  # losses before that are not shown
         self._history = connection.scalar(select(func.max(message_history.c.id))) or 0
-        self.hits: Counter[tuple[str, str, Cap]] = Counter()  # by loser, channel and cap
+        self.hits: Counter[tuple[str, str, Cap]] = Counter()  # by loser, key of [limits], and cap
         self.lost: Counter[tuple[str, str, str]] = Counter()  # by loser, winner and channel
 
     def after_planning(self, outcome: PlanResult) -> None:
@@ -121,29 +122,39 @@ class Competition:
         newest = self._connection.scalar(select(func.max(_losses.c.id))) or 0
         if newest == self._seen:
             return
-        for channel in Channel:
-            winners: set[tuple[int, str, str]] = set()
-            for cap in self._project.settings.limits.for_channel(channel):
-                for loss, (loser, found) in self._within(channel, cap).items():
-                    if len(found) >= cap.count:
-                        self.hits[loser, channel.value, cap] += 1
-                        winners |= {(loss, loser, winner) for winner in found}
-            self.lost.update((loser, winner, channel.value) for _, loser, winner in winners)
+        winners: set[tuple[int, str, str, str]] = set()
+        for name, cap, channel, purpose in self._caps():
+            for loss, (loser, by, found) in self._within(cap, channel, purpose).items():
+                if len(found) >= cap.count:
+                    self.hits[loser, name, cap] += 1
+                    winners |= {(loss, loser, winner, by) for winner in found}
+        self.lost.update((loser, winner, by) for _, loser, winner, by in winners)
         self._seen = newest
 
-    def _within(self, channel: Channel, cap: Cap) -> dict[int, tuple[str, list[str]]]:
-        """Return the loser and the campaigns of the messages that a cap counts, for each loss on a channel."""
+    def _caps(self) -> Iterator[tuple[str, Cap, Channel | None, Purpose | None]]:
+        """Yield every cap with its key of [limits], and the channel or the purpose that it counts alone."""
+        limits = self._project.settings.limits
+        for channel in Channel:
+            yield from ((channel.value, cap, channel, None) for cap in limits.for_channel(channel))
+        yield from (("marketing", cap, None, Purpose.MARKETING) for cap in limits.marketing)
+        yield from (("total", cap, None, None) for cap in limits.total)
+
+    def _within(self, cap: Cap, channel: Channel | None, purpose: Purpose | None) -> dict[int, tuple[str, str, list[str]]]:
+        """Return for each loss its campaign, its channel, and the campaigns of the messages that a cap counts."""
         other = messages.alias("other")
+        only = [_losses.c.channel == channel.value] if channel is not None else []
+        if purpose is not None:
+            only.append(other.c.purpose == purpose.value)
         rows = self._connection.execute(
-            select(_losses.c.id, _losses.c.campaign, other.c.campaign.label("winner"), other.c.state).where(
+            select(_losses.c.id, _losses.c.campaign, _losses.c.channel, other.c.campaign.label("winner"), other.c.state).where(
                 _losses.c.id > self._seen,
-                _losses.c.channel == channel.value,
+                *only,
                 or_(other.c.enrollment_id != _losses.c.enrollment_id, other.c.step != _losses.c.step),
                 *messages_in_window(other, customer_id=_losses.c.customer_id, channel=channel, at=_losses.c.at, cap=cap),
             )
         )
-        found: dict[int, tuple[str, list[str]]] = {}
+        found: dict[int, tuple[str, str, list[str]]] = {}
         for row in rows:
             if self._priorities.get(row.winner, 0) <= self._priorities.get(row.campaign, 0) or row.state in GONE:
-                found.setdefault(row.id, (row.campaign, []))[1].append(row.winner)
+                found.setdefault(row.id, (row.campaign, row.channel, []))[2].append(row.winner)
         return found

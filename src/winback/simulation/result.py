@@ -41,7 +41,7 @@ class CapHit:
     """How many messages of a campaign a cap put off or stopped."""
 
     campaign: str
-    channel: str
+    limit: str  # the key of [limits] that the cap stands in
     cap: str
     count: int
 

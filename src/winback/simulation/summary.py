@@ -43,8 +43,7 @@ def summarize(world: World, assumed: Assumptions, span: Span) -> Simulated:
         volume=volume,
         campaigns=_totals(world, span, volume),
         caps=[
-            CapHit(campaign, channel, str(cap), count)
-            for (campaign, channel, cap), count in sorted(world.competition.hits.items())
+            CapHit(campaign, limit, str(cap), count) for (campaign, limit, cap), count in sorted(world.competition.hits.items())
         ],
         losses=[
             Loss(loser, winner, channel, count)
