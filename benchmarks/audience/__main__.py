@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shutil
 import sys
 import tempfile
 import time
@@ -16,8 +17,9 @@ from sqlalchemy import Connection, Engine, create_engine, make_url, select, text
 
 from benchmarks.audience import loading, shop
 from benchmarks.audience.contests import Contest
-from benchmarks.audience.passes import import_files, in_a_process, keep_scores, plan_passes
+from benchmarks.audience.passes import import_files, in_a_process, keep_scores, plan_by_hand, plan_passes
 from benchmarks.audience.table import Line, show
+from winback.project import load_project
 from winback.store import customers, open_engine, reading
 from winback.store.migrate import migrate
 
@@ -41,15 +43,47 @@ def main() -> int:
                 project = shop.make(folder / backend, _url(engine))
                 contest = Contest(project, engine, options.rounds, options.only)
                 lines = [*contest.selections(), *contest.conditions()]
-                if options.only in "passes":
-                    lines += in_a_process(plan_passes, project.root)
                 if options.only in "scores":
                     lines += in_a_process(keep_scores, project.root)
+                if options.only in "passes":
+                    with _copy(engine, options) as url:
+                        lines += _passes(shop.make(folder / f"{backend}-passes", url).root)
             if options.only in "imports":
                 lines += _imports(backend, folder, options)
             print(f"\n{backend}, {options.customers:,} customers")
             show(lines)
     return 0
+
+
+def _passes(root: Path) -> list[Line]:
+    """Plan by hand and by winback, in a database that is thrown away afterwards."""
+    lines = in_a_process(plan_by_hand, root)
+    engine = open_engine(load_project(root, environ={}).settings.database.url)
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":  # what was undone is still in the way there
+            connection.exec_driver_sql("TRUNCATE enrollments, messages, message_history CASCADE")
+            connection.commit()
+    engine.dispose()
+    return lines + in_a_process(plan_passes, root)
+
+
+@contextmanager
+def _copy(engine: Engine, options: argparse.Namespace) -> Iterator[str]:
+    """Give the URL of a copy of the database, which is gone afterwards."""
+    engine.dispose()  # SQLite puts what it has written ahead into the file; PostgreSQL copies only what nobody uses
+    if engine.dialect.name == "sqlite":
+        with tempfile.TemporaryDirectory(prefix="winback-bench-", dir=options.keep) as folder:
+            shutil.copy(str(engine.url.database), f"{folder}/copy.sqlite")
+            yield f"sqlite:///{folder}/copy.sqlite"
+        return
+    name = engine.url.database
+    with _administering(options.postgres) as connection:
+        connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name}_copy WITH (FORCE)")
+        connection.exec_driver_sql(f"CREATE DATABASE {name}_copy TEMPLATE {name}")
+    try:
+        yield _on_server(options.postgres, f"{name}_copy")
+    finally:
+        _drop(options.postgres, f"{name}_copy")
 
 
 def _imports(backend: str, folder: Path, options: argparse.Namespace) -> list[Line]:

@@ -27,6 +27,7 @@ _DIALECT = {
         "gold": "attributes ->> '$.tier' = 'gold' AND attributes ->> '$.points' >= 500",
         "days_ago": "(:now - last_order_at) / 86400000000",
         "date": "{day}",
+        "uuid": "lower(hex(randomblob(16)))",
     },
     "postgresql": {
         "customers": "customers c",
@@ -35,6 +36,7 @@ _DIALECT = {
         "gold": "attributes ->> 'tier' = 'gold' AND CAST(attributes ->> 'points' AS float) >= 500",
         "days_ago": "EXTRACT(EPOCH FROM :now - last_order_at) / 86400",
         "date": "DATE {day}",
+        "uuid": "gen_random_uuid()",
     },
 }
 
@@ -121,6 +123,33 @@ def audience(connection: Connection, name: str, now: datetime, since: datetime, 
     return _bound(f"INSERT INTO bench_found (customer_id, occasion, anchor_at, anchor_on, order_id) {sql}", now, since)
 
 
+#: What a person writes to let an audience in, and to plan its first message: no caps, no clocks but one, no second address.
+PASS = (
+    "INSERT INTO enrollments (campaign, customer_id, occasion, anchor_at, anchor_on, order_id, zone, variant, held_out, state, "
+    "step, due_at, due_on, enrolled_at) SELECT '{campaign}', f.customer_id, f.occasion, f.anchor_at, f.anchor_on, f.order_id, "
+    "c.local_zone, '', c.id % 10 = 0, 'active', 'first', CASE WHEN c.id % 8 < 5 THEN :soon ELSE :late END, {date}, :now "
+    "FROM bench_found f JOIN customers c ON c.id = f.customer_id WHERE c.erased_at IS NULL AND c.email IS NOT NULL "
+    "AND c.email_marketing AND NOT EXISTS (SELECT 1 FROM suppressions s WHERE s.channel = 'email' "
+    "AND s.address_hash = c.email_hash) ON CONFLICT DO NOTHING",
+    "INSERT INTO messages (id, enrollment_id, campaign, step, customer_id, channel, purpose, variant, state, planned_at, due_at, "
+    "due_on, next_attempt_at, valid_until, attempts, redirected, definition_hash) SELECT {uuid}, e.id, e.campaign, e.step, "
+    "e.customer_id, 'email', 'marketing', '', CASE WHEN e.held_out THEN 'held_out' ELSE 'planned' END, :now, e.due_at, e.due_on, "
+    "e.due_at, :late, 0, false, '' FROM enrollments e WHERE e.campaign = '{campaign}' AND e.state = 'active' "
+    "AND e.due_at <= :until",
+    "INSERT INTO message_history (message_id, to_state, worker, at) SELECT id, state, 'bench', planned_at FROM messages "
+    "WHERE campaign = '{campaign}' AND planned_at = :now",
+    "UPDATE enrollments SET state = 'finished', step = NULL, due_at = NULL "
+    "WHERE campaign = '{campaign}' AND state = 'active' AND due_at <= :until",
+)
+
+
+def planning(connection: Connection, name: str, now: datetime) -> list[TextClause]:
+    """Return the SQL that enrolls those in `bench_found` and plans who is due."""
+    words = _DIALECT[connection.dialect.name]
+    day = words["date"].format(day=f"'{now.date()}'")
+    return [_bound(sql.format(campaign=name, date=day, uuid=words["uuid"]), now, now) for sql in PASS]
+
+
 def condition(connection: Connection, name: str, now: datetime) -> TextClause:
     """Return the SQL that counts the customers whom an expression fits."""
     sql = CONDITIONS[name].format(**_DIALECT[connection.dialect.name])
@@ -135,6 +164,8 @@ def _bound(sql: str, now: datetime, since: datetime) -> TextClause:
         "now": now,
         "since": since,
         "until": until,
+        "soon": now + timedelta(hours=12),
+        "late": now + 7 * day,
         "since_day": since - day,
         "until_day": until - day,
         "since_hour": since - timedelta(hours=1),

@@ -22,7 +22,7 @@ from winback.store import Id, UtcDateTime, customers, reading
 #: As far as a pass looks back.
 _SINCE = NOW - timedelta(days=7)
 
-_found = Table(
+answers = Table(
     "bench_found",
     MetaData(),
     Column("customer_id", Id, nullable=False),
@@ -96,8 +96,8 @@ class Contest:
 
 def _keep(found: Selected | Executable) -> Ask:
     def ask(connection: Connection) -> int:
-        connection.execute(insert(_found).from_select(list(_found.c), found) if isinstance(found, Selected) else found)
-        return connection.scalar(select(func.count()).select_from(_found)) or 0
+        connection.execute(insert(answers).from_select(list(answers.c), found) if isinstance(found, Selected) else found)
+        return connection.scalar(select(func.count()).select_from(answers)) or 0
 
     return ask
 
@@ -107,8 +107,8 @@ def _count(statement: Select[tuple[int]] | Executable) -> Ask:
 
 
 def _timed(connection: Connection, ask: Ask) -> tuple[float, int]:
-    _found.create(connection, checkfirst=True)
-    connection.execute(_found.delete())
+    answers.create(connection, checkfirst=True)
+    connection.execute(answers.delete())
     begin = time.perf_counter()
     rows = ask(connection)
     return time.perf_counter() - begin, rows
