@@ -4,7 +4,8 @@ On PostgreSQL an id is drawn before its row is committed: the row with the highe
 still being written, and who goes on from the highest never sees the other. So a pass goes on from where an earlier one stood that
 no writer is left over from: it notes the highest ids (1), the next one its own transaction's number (2), and once every
 transaction up to that number has ended, whatever was being written at (1) has been committed or never will be. Until then rows
-are read again, which must change nothing. SQLite has one writer at a time: what it has not shown by then was not yet begun.
+are read again, which must change nothing; after the very first pass only the last of them, since it has seen all but what was
+being written right then. SQLite has one writer at a time: what it has not shown by then was not yet begun.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from sqlalchemy import Connection, Table, func, select
+
+#: More rows than are ever being written at one moment: imports, which write more, and passes wait for each other.
+_UNDER_WAY = 100_000
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Horizon:
             return Horizon(newest)
         own, oldest = connection.execute(select(func.txid_current(), func.txid_snapshot_xmin(func.txid_current_snapshot()))).one()
         if not self.ahead:
-            return Horizon(self.ids, newest)
+            return Horizon(self.ids or {name: max(0, number - _UNDER_WAY) for name, number in newest.items()}, newest)
         if self.number is None:
             return Horizon(self.ids, self.ahead, own)
         # A number of the future is of another server: the database was moved to this one, whole.
