@@ -7,7 +7,7 @@ assumptions far more than on the hour, so it is looked at once a day, and messag
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -21,7 +21,9 @@ from winback.dispatch.recipients import Addressee
 from winback.dispatch.sizing import Parts, TextMessage
 from winback.dispatch.taking import take
 from winback.ledger import Claimed, Move
-from winback.plan import THOROUGH_EVERY, plan
+from winback.plan import THOROUGH_EVERY, PlanResult, plan
+from winback.plan.planner import plan_in_order
+from winback.plan.tables import own_tables
 from winback.policy import step_of
 from winback.project import Project
 from winback.simulation.assumptions import Assumptions
@@ -134,18 +136,27 @@ class World:
         self.exited.clear()
         self.passes = 0
 
-    def look(self, at: datetime, names: Collection[str] | None) -> None:
+    def look(self, at: datetime, names: Sequence[str] | None) -> None:
         """Let people in and write their messages, for all campaigns, everybody asked as often as a daemon does, or for some."""
         thorough = names is None and (self._asked is None or at - self._asked >= THOROUGH_EVERY)
         if thorough:
             self._asked = at
-        outcome = plan(self.connection, self.project, at, campaigns=names, worker=SIMULATION, thorough=thorough)
+        outcome = (
+            plan(self.connection, self.project, at, worker=SIMULATION, thorough=thorough)
+            if names is None
+            else self._look_at_some(at, names)
+        )
         self.passes += 1
         for campaign in outcome.campaigns:
             self.exited[campaign.campaign] += sum(step.exited for step in campaign.steps)
         self._complain(outcome.errors)
         self._complain(f"campaign {each.campaign}: {each.error}" for each in outcome.campaigns if each.error)
         self.competition.after_planning(outcome)
+
+    def _look_at_some(self, at: datetime, names: Sequence[str]) -> PlanResult:
+        """Write the messages of these campaigns, by scores and whatever else is computed of everybody as of the last look."""
+        with own_tables(self.connection):
+            return PlanResult(at, plan_in_order(self.connection, self.project, at, names, worker=SIMULATION, thorough=False))
 
     def waiting(self, since: datetime, at: datetime) -> list[str]:
         """Return the campaigns with steps whose condition can be answered now."""
