@@ -174,6 +174,18 @@ def _given_out(metadata: Any) -> dict[int, re.Pattern[str]]:
     return patterns
 
 
+@lru_cache(maxsize=512)
+def calling_code(region: str) -> tuple[int, bool, tuple[str, ...]]:
+    """Return the country code of a region, whether it is the code's main region, and the other regions with the same code."""
+    from phonenumbers import COUNTRY_CODE_TO_REGION_CODE
+
+    # Not by the library's own function: it reads the whole numbering plan of the region.
+    for code, regions in COUNTRY_CODE_TO_REGION_CODE.items():
+        if region in regions:
+            return code, regions[0] == region, tuple(each for each in regions if each != region)
+    return 0, False, ()
+
+
 def zone_of_phone(phone: str) -> str | None:
     """Return the IANA zone of an E.164 number, None where its country has several clocks and the number does not say which."""
     import phonenumbers

@@ -42,6 +42,20 @@ CAMPAIGNS = {
     "daily": _on(MAY_4, date(2027, 5, 5), date(2027, 5, 6), limits={"on_capped": "replace"}),
     "text": _on(MAY_4, at="12:00", step=sms_step("text")),
     "late_text": _on(MAY_4, at="22:00", step=sms_step("text")),
+    "ascension": _on(date(2027, 5, 6), at="10:00", step=sms_step("text")),
+    "whitsun": _on(date(2027, 5, 16), at="10:00", step=sms_step("text")),
+    "early": _on(MAY_4, at="07:00", step=sms_step("text")),
+    "saturday": _on(date(2027, 5, 8), at="14:00"),
+    "sunday": _on(date(2027, 5, 9)),
+    "twice": campaign(
+        audience={"preset": "everyone", "on": [date(2027, 5, 6)]},
+        schedule={"at": "10:00"},
+        steps=[sms_step("text"), sms_step("again", after="2d")],
+    ),
+    "thanked": campaign(audience={"preset": "after_order", "after": "placed"}, steps=[sms_step("text", after="24h")]),
+    "ordered": campaign(
+        purpose="service", audience={"preset": "after_order", "after": "placed"}, steps=[sms_step("text", after="24h")]
+    ),
     "cooled": _on(MAY_4, date(2027, 5, 6), date(2027, 5, 14), limits={"cooldown": "7d"}),
     "service": campaign(
         purpose="service",

@@ -24,6 +24,7 @@ from winback.project.campaign import (
     StepVariant,
 )
 from winback.project.problems import toml_value
+from winback.project.quiet_hours import CountryHours
 from winback.project.schema import schema_of
 from winback.project.settings import (
     BounceSettings,
@@ -66,6 +67,7 @@ TABLES: list[tuple[Path, str, type[BaseModel]]] = [
     (SETTINGS, "`[gateways]`", GatewaySettings),
     (SETTINGS, "`[limits]`", LimitSettings),
     (SETTINGS, "`[quiet_hours]`", QuietHourSettings),
+    (SETTINGS, "`[quiet_hours.countries.FR]`", CountryHours),
     (SETTINGS, "`[pause]`", PauseSettings),
     (SETTINGS, "`[rfm]`", RfmSettings),
     (SETTINGS, "`[predictions]`", PredictionSettings),

@@ -2,7 +2,9 @@
 
 from winback.audience.catalogue import PREDICTED_FIELDS, STANDING_FIELDS, CatalogueEntry, catalogue
 from winback.audience.context import AudienceContext, Clock
+from winback.audience.doing import is_detractor
 from winback.audience.hearing import unanswered_for
+from winback.audience.holidays import has_public_holidays, public_holidays
 from winback.audience.predictions import Prognosis, last_prognosis, predicted, prognosis, update_predictions
 from winback.audience.presets import Audience, Preset
 from winback.audience.rhythm import rhythm_of, update_rhythm
@@ -34,9 +36,12 @@ __all__ = [
     "compile_fields",
     "fields_in",
     "form_of",
+    "has_public_holidays",
+    "is_detractor",
     "last_prognosis",
     "predicted",
     "prognosis",
+    "public_holidays",
     "rhythm_of",
     "score_statement",
     "select_audience",

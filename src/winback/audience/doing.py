@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, FromClause, String, and_, case, exists, func, literal, null, select
+from sqlalchemy import ColumnElement, FromClause, String, and_, case, exists, false, func, literal, null, select
 
 from winback.audience.buying import overdue, recent
+from winback.audience.context import AudienceContext
 from winback.audience.entries import ANY_DAYS, Arguments, Cost, Field, Function, Kind, Parameter, Scope
 from winback.audience.rhythm import OWN_RHYTHM_ORDERS, SLEEPING_RHYTHMS
 from winback.audience.sql import attribute_value, is_attribute_name, whole_days
@@ -66,8 +68,9 @@ def _sum(scope: Scope, arguments: Arguments) -> ColumnElement[Any]:
     return select(func.coalesce(func.sum(amount), 0.0)).where(*conditions).scalar_subquery()
 
 
-def _nps(scope: Scope) -> ColumnElement[Any]:
+def _nps(scope: Scope, *, within: timedelta | None = None) -> ColumnElement[Any]:
     event = events.alias()
+    lately = [] if within is None else [event.c.at > scope.context.ago(within)]
     answer = attribute_value(event.c.properties, _NPS_PROPERTY, "number")
     return (
         select(answer)
@@ -76,6 +79,7 @@ def _nps(scope: Scope) -> ColumnElement[Any]:
             event.c.name == _NPS_EVENT,
             event.c.at <= scope.context.now,
             answer.between(0, 10),
+            *lately,
         )
         .order_by(event.c.at.desc(), event.c.id.desc())
         .limit(1)
@@ -103,6 +107,11 @@ def _loyalty(scope: Scope) -> ColumnElement[Any]:
         (answer.is_not(None), literal("high risk", String())),
         else_=null(),
     )
+
+
+def is_detractor(context: AudienceContext, customer: FromClause, within: timedelta) -> ColumnElement[bool]:
+    """Return SQL for "was asked within that time, and the newest answer is that of a detractor"."""
+    return func.coalesce(_nps(Scope(context, customer), within=within) < _PASSIVE, false())
 
 
 FIELDS = (

@@ -25,6 +25,21 @@ def countries_with(names: Iterable[str], day: date) -> list[str]:
     return sorted(found)
 
 
+def has_public_holidays(country: str) -> bool:
+    """Say whether the public holidays of a country are known."""
+    import holidays
+
+    return country in holidays.list_supported_countries(include_aliases=False)
+
+
+@lru_cache(maxsize=64)
+def public_holidays(country: str, year: int) -> frozenset[date]:
+    """Return the public holidays of a whole country, those that are moved to another day included."""
+    import holidays
+
+    return frozenset(holidays.country_holidays(country, years=year))
+
+
 @lru_cache(maxsize=16)
 def _holidays(year: int) -> Mapping[str, Mapping[date, frozenset[str]]]:
     """Return the countries of each holiday by its name and first day."""

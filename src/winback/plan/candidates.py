@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Insert, Select, String, case, 
 from winback.audience import AudienceContext, form_of, select_audience
 from winback.plan.tables import candidates
 from winback.plan.variants import arm, held_out
-from winback.policy import Ask, RuleName, Stage, audience_context, cooldown_of, first_failure, with_fallback
+from winback.policy import Ask, RuleName, Stage, audience_context, cooldown_of, country_of, first_failure, with_fallback
 from winback.project import Campaign, Project
 from winback.store import customers, enrollments, filled
 
@@ -54,6 +54,7 @@ def _statements(project: Project, campaign: Campaign, context: AudienceContext) 
             audience.c.order_id,
             late,
             customers.c.local_zone,
+            country_of(project, campaign, customers),
             arm(campaign, key, customers.c.id),
             held_out(campaign, key, customers.c.id),
             case(

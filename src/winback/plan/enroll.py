@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, insert, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -22,17 +23,20 @@ def enroll(connection: Connection, project: Project, campaign: Campaign, now: da
     """Write an enrollment for every candidate whom no rule turned away, due at the first step's time; return how many."""
     passing = candidates.c.failure.is_(None)
     anchors = connection.execute(
-        select(candidates.c.zone, candidates.c.anchor_at, candidates.c.anchor_on).where(passing).distinct()
+        select(candidates.c.zone, candidates.c.country, candidates.c.anchor_at, candidates.c.anchor_on).where(passing).distinct()
     ).all()
     if not anchors:
         return 0
     connection.execute(slots.delete())
+    step = campaign.steps[0]
+    table = Timetable.of(project, campaign, step, step.channel)
+    after = step.after + campaign.audience.wait
     connection.execute(
         insert(slots),
         [
-            {"zone": zone, "anchor_at": at, "anchor_on": on, "due_at": slot.at, "due_on": slot.on}
-            for zone, at, on in anchors
-            for slot in [first_slot(project, campaign, zone, at, on)]
+            {"zone": zone, "country": country, "anchor_at": at, "anchor_on": on, "due_at": slot.at, "due_on": slot.on}
+            for zone, country, at, on in anchors
+            for slot in [_first_slot(after, table, zone_of(zone, project), country, at, on)]
         ],
     )
     count = sum(_insert(connection, campaign, now, anchor) for anchor in ("anchor_at", "anchor_on"))
@@ -40,18 +44,18 @@ def enroll(connection: Connection, project: Project, campaign: Campaign, now: da
     return count
 
 
-def first_slot(project: Project, campaign: Campaign, zone: str, anchor_at: datetime | None, anchor_on: date | None) -> Slot:
+def _first_slot(
+    after: timedelta, table: Timetable, zone: ZoneInfo, country: str, anchor_at: datetime | None, anchor_on: date | None
+) -> Slot:
     """Return when the first step of an enrollment with this anchor is due."""
-    step = campaign.steps[0]
-    table = Timetable.of(campaign, step, project.settings.quiet_hours.for_channel(step.channel))
-    after = step.after + campaign.audience.wait
     if anchor_at is not None:
-        return after_moment(anchor_at, after, table, zone_of(zone, project))
+        return after_moment(anchor_at, after, table, zone, country)
     assert anchor_on is not None  # noqa: S101 an enrollment has exactly one of both
-    return after_date(anchor_on, after, table, zone_of(zone, project))
+    return after_date(anchor_on, after, table, zone, country)
 
 
 def _insert(connection: Connection, campaign: Campaign, now: datetime, anchor: str) -> int:
+    same_place = (slots.c.zone == candidates.c.zone) & (slots.c.country == candidates.c.country)
     # Joined by one kind of anchor at a time: plain equality uses a hash or an index, "is not distinct from" does not.
     rows = (
         select(
@@ -63,7 +67,7 @@ def _insert(connection: Connection, campaign: Campaign, now: datetime, anchor: s
             slots.c.due_on,
             literal(now, UtcDateTime()),
         )
-        .join_from(candidates, slots, (slots.c.zone == candidates.c.zone) & (slots.c[anchor] == candidates.c[anchor]))
+        .join_from(candidates, slots, same_place & (slots.c[anchor] == candidates.c[anchor]))
         .where(candidates.c.failure.is_(None))
         .order_by(candidates.c.id)
     )

@@ -236,6 +236,11 @@ def _values(connection: Connection, ask: Ask, person: AnyRow) -> dict[str, dict[
         own = (enrollments.c.campaign == ask.campaign.name, enrollments.c.customer_id == person.id)
         last = connection.scalar(select(func.max(enrollments.c.enrolled_at, type_=UtcDateTime())).where(*own))
         values["cooldown"] = {"not again within": format_duration(cooldown), "was in it last": last}
+    rest = ask.project.settings.limits.mute_detractors
+    if rest is not None:
+        nps = compile_fields("nps <= 6", ask.context, customer=customers)["nps"]
+        answer = connection.scalar(select(nps).where(customers.c.id == person.id))
+        values["detractor"] = {"newest answer": answer, "marketing rests for": format_duration(rest)}
     return values
 
 

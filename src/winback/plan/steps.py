@@ -43,6 +43,7 @@ from winback.policy import (
     Timetable,
     after_moment,
     audience_context,
+    country_of,
     first_failure,
     with_fallback,
     zone_of,
@@ -166,8 +167,9 @@ def _statements(project: Project, campaign: Campaign, step: Step, context: Audie
     )
     failure, channel = with_fallback(ask, first_failure(ask))
     since = func.coalesce(enrollments.c.deferred_from, due_at)
+    country = country_of(project, campaign, customers)
     chosen = (
-        select(enrollments.c.id, enrollments.c.zone, due_at, since, failure, channel)
+        select(enrollments.c.id, enrollments.c.zone, country, due_at, since, failure, channel)
         .join(customers, customers.c.id == enrollments.c.customer_id)
         .where(*waiting)
     )
@@ -302,15 +304,18 @@ def _find_slots(
 ) -> None:
     """Fill `slots` with when `step` is due so long after each of the moments in `ripe`."""
     connection.execute(delete(slots))
-    table = Timetable.of(campaign, step, project.settings.quiet_hours.for_channel(step.channel))
-    anchors = connection.execute(select(ripe.c.zone, ripe.c.due_at).where(*which).distinct()).all()
-    found = [(zone, moment, after_moment(moment, after, table, zone_of(zone, project))) for zone, moment in anchors]
-    if found:
+    table = Timetable.of(project, campaign, step, step.channel)
+    anchors = connection.execute(select(ripe.c.zone, ripe.c.country, ripe.c.due_at).where(*which).distinct()).all()
+    if anchors:
         connection.execute(
             insert(slots),
-            [{"zone": zone, "anchor_at": moment, "due_at": slot.at, "due_on": slot.on} for zone, moment, slot in found],
+            [
+                {"zone": zone, "country": country, "anchor_at": moment, "due_at": slot.at, "due_on": slot.on}
+                for zone, country, moment in anchors
+                for slot in [after_moment(moment, after, table, zone_of(zone, project), country)]
+            ],
         )
 
 
 def _slot_of_ripe() -> ColumnElement[bool]:
-    return (slots.c.zone == ripe.c.zone) & (slots.c.anchor_at == ripe.c.due_at)
+    return (slots.c.zone == ripe.c.zone) & (slots.c.country == ripe.c.country) & (slots.c.anchor_at == ripe.c.due_at)

@@ -22,17 +22,20 @@ candidates = Table(
     Column("order_id", Id),
     Column("late", Boolean, nullable=False),  # the first step would be skipped: its time has passed
     Column("zone", String(64), nullable=False),
+    Column("country", String(2), nullable=False),  # where it has a rule about the time of marketing, else nothing
     Column("variant", String(50), nullable=False),
     Column("held_out", Boolean, nullable=False),
     Column("failure", String(20)),
     prefixes=["TEMPORARY"],
 )
 
-#: When a step is due, for each zone and moment (or date) that it is counted from: Python knows of clocks what SQL does not.
+#: When a step is due, for each zone, country and moment (or date) that it is counted from: Python knows of clocks and holidays
+#: what SQL does not.
 slots = Table(
     "plan_slots",
     _metadata,
     Column("zone", String(64), nullable=False),
+    Column("country", String(2), nullable=False),
     Column("anchor_at", UtcDateTime),
     Column("anchor_on", Date),
     Column("due_at", UtcDateTime, nullable=False),
@@ -46,6 +49,7 @@ ripe = Table(
     _metadata,
     Column("enrollment_id", Id, primary_key=True, autoincrement=False),
     Column("zone", String(64), nullable=False),
+    Column("country", String(2), nullable=False),
     Column("due_at", UtcDateTime, nullable=False),
     Column("waits_since", UtcDateTime, nullable=False),  # when it was due at first
     Column("failure", String(20)),

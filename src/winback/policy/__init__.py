@@ -1,9 +1,10 @@
 """Who may be written to, and when: consent, caps, quiet hours and the other rules, asked while planning and again at dispatch."""
 
 from winback.policy.caps import COMING, GONE, LONGEST_DEFERRAL, messages_in_window
+from winback.policy.countries import country_of
 from winback.policy.fallback import FALLBACK_SUFFIX, plan_fallbacks, step_of
 from winback.policy.pausing import BY_A_PERSON, Paused, pause, pause_by_results, resume
-from winback.policy.quiet_hours import is_quiet, quiet_zones, wake_time
+from winback.policy.quiet_hours import quiet_zones, wake_time
 from winback.policy.recheck import WITHDRAWN, Action, Verdict, recheck
 from winback.policy.rules import (
     REASONS,
@@ -20,6 +21,7 @@ from winback.policy.rules import (
 )
 from winback.policy.schedule import Slot, Timetable, after_date, after_moment
 from winback.policy.zones import zone_of
+from winback.project import is_quiet
 
 __all__ = [
     "BY_A_PERSON",
@@ -43,6 +45,7 @@ __all__ = [
     "after_moment",
     "audience_context",
     "cooldown_of",
+    "country_of",
     "first_failure",
     "is_quiet",
     "messages_in_window",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, available_timezones
@@ -11,18 +11,11 @@ from zoneinfo import ZoneInfo, available_timezones
 from sqlalchemy import ColumnElement, String
 
 from winback.clock import local_instant
-from winback.project import QuietHours
+from winback.project import QuietHours, is_quiet
 from winback.store import among
 
 if TYPE_CHECKING:
     from winback.policy.rules import Ask
-
-
-def is_quiet(at: time, quiet: QuietHours) -> bool:
-    """Say whether a local wall-clock time lies in the quiet hours; they may span midnight, their end is awake."""
-    if quiet.start <= quiet.end:
-        return quiet.start <= at < quiet.end
-    return at >= quiet.start or at < quiet.end
 
 
 def wake_time(moment: datetime, zone: ZoneInfo, quiet: QuietHours | None) -> datetime:
@@ -45,7 +38,7 @@ def wake_time(moment: datetime, zone: ZoneInfo, quiet: QuietHours | None) -> dat
 @lru_cache(maxsize=64)
 def quiet_zones(minute: datetime, quiet: QuietHours) -> frozenset[str]:
     """Return every zone name in which the quiet hours hold at `minute` (UTC, whole minutes so that it can be cached)."""
-    return frozenset(name for name, zone in _zones().items() if is_quiet(minute.astimezone(zone).time(), quiet))
+    return frozenset(name for name, zone in all_zones().items() if is_quiet(minute.astimezone(zone).time(), quiet))
 
 
 @lru_cache(maxsize=64)
@@ -54,7 +47,8 @@ def _quiet_zones_in_json(minute: datetime, quiet: QuietHours) -> str:
 
 
 @lru_cache(maxsize=1)
-def _zones() -> dict[str, ZoneInfo]:
+def all_zones() -> dict[str, ZoneInfo]:
+    """Return every time zone by its name."""
     # ZoneInfo itself remembers only the last eight, and reads the others from disk again.
     return {name: ZoneInfo(name) for name in available_timezones()}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, Connection, String, exists, literal, or_, 
 
 from winback.audience import AudienceContext
 from winback.policy.caps import COMING, LONGEST_DEFERRAL
+from winback.policy.countries import country_of
 from winback.policy.fallback import step_of
-from winback.policy.quiet_hours import wake_time
 from winback.policy.rules import REASONS, Ask, RuleName, Stage, audience_context, first_failure, with_fallback
 from winback.policy.schedule import Timetable, after_moment
 from winback.policy.zones import zone_of
@@ -124,6 +124,7 @@ class _Question:
                 failure.label("failure"),
                 to_channel.label("channel"),
                 enrollments.c.zone,
+                country_of(project, campaign, customers).label("country"),
                 enrollments.c.due_at.label("next_due_at"),
                 _newer_is_due(context.now).label("newer"),
             )
@@ -146,7 +147,7 @@ class _Question:
         if row.failure == RuleName.CAPPED and row.newer and ask.campaign.limits.on_capped == "replace":
             return Verdict(Action.SKIP, RuleName.CAPPED, RuleName.REPLACED)
         if row.failure is not None:
-            return _verdict(row.failure, ask.campaign, ask.project, Channel(row.channel), row.zone, now)
+            return _verdict(ask, row, now)
         return Verdict(Action.FALLBACK, "fallback", f"by {row.channel}", channel=row.channel)
 
 
@@ -169,21 +170,27 @@ def _another_day(ask: Ask, row: AnyRow, now: datetime) -> Verdict:
     """
     campaign, step = ask.campaign, ask.step
     if campaign.limits.on_capped != "skip":
-        table = Timetable.of(campaign, step, ask.project.settings.quiet_hours.for_channel(ask.channel))
-        at = after_moment(now, timedelta(), table, zone_of(row.zone, ask.project)).at
+        table = Timetable.of(ask.project, campaign, step, ask.channel)
+        at = _next_slot(ask, row, table, now)
         if at - row.due_at <= LONGEST_DEFERRAL and (row.next_due_at is None or at < row.next_due_at):
             return Verdict(Action.DEFER, RuleName.LATE, RuleName.CAPPED, until=at, valid_until=at + campaign.schedule.late)
     return Verdict(Action.SKIP, RuleName.LATE, RuleName.CAPPED)
 
 
-def _verdict(rule: str, campaign: Campaign, project: Project, channel: Channel, zone: str, now: datetime) -> Verdict:
+def _verdict(ask: Ask, row: AnyRow, now: datetime) -> Verdict:
+    rule = row.failure
     if rule == RuleName.LIVE:
         return Verdict(Action.DEFER, rule, REASONS[rule], until=now + _CAP_PAUSE)
     if rule == RuleName.EXIT:
         return Verdict(Action.CANCEL, rule, rule)
-    if rule == RuleName.QUIET_HOURS:
-        quiet = project.settings.quiet_hours.for_channel(channel)
-        return Verdict(Action.DEFER, rule, rule, until=wake_time(now, zone_of(zone, project), quiet))
-    if rule == RuleName.CAPPED and campaign.limits.on_capped != "skip":
+    if rule in (RuleName.QUIET_HOURS, RuleName.COUNTRY):
+        # Its time of day and weekday were chosen when it was planned: now the first moment will do.
+        table = replace(Timetable.of(ask.project, ask.campaign, ask.step, Channel(row.channel)), at=None, days=None)
+        return Verdict(Action.DEFER, rule, rule, until=_next_slot(ask, row, table, now))
+    if rule == RuleName.CAPPED and ask.campaign.limits.on_capped != "skip":
         return Verdict(Action.DEFER, rule, rule, until=now + _CAP_PAUSE)
     return Verdict(Action.SKIP, rule, rule)
+
+
+def _next_slot(ask: Ask, row: AnyRow, table: Timetable, now: datetime) -> datetime:
+    return after_moment(now, timedelta(), table, zone_of(row.zone, ask.project), row.country).at

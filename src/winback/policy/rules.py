@@ -13,8 +13,9 @@ from enum import StrEnum
 from sqlalchemy import ColumnElement, String, and_, case, exists, false, literal, null, or_, true
 from sqlalchemy.sql.expression import FromClause
 
-from winback.audience import AudienceContext, Clock, compile_condition, unanswered_for
+from winback.audience import AudienceContext, Clock, compile_condition, is_detractor, unanswered_for
 from winback.policy.caps import within_caps
+from winback.policy.countries import open_country
 from winback.policy.quiet_hours import awake
 from winback.project import Campaign, Project, Step
 from winback.project.staging import AllowList
@@ -54,10 +55,12 @@ class RuleName(StrEnum):
     COOLDOWN = "cooldown"  # was in this campaign too recently
     MUTED = "muted"  # came into a campaign that mutes this one, too recently
     SUNSET = "sunset"  # has not answered anything for so long that marketing stops
+    DETRACTOR = "detractor"  # was dissatisfied when asked, too recently
     ONLY_IF = "only_if"  # the step's own condition is not met
     CAPPED = "capped"  # too many messages in a short time
     REPLACED = "replaced"  # the same, and meanwhile there is a newer message of the campaign
     QUIET_HOURS = "quiet_hours"  # it is night where the person lives
+    COUNTRY = "country"  # the person's country keeps this time free of marketing
     LATE = "late"  # the time for it has passed
 
 
@@ -206,6 +209,14 @@ def _answers(ask: Ask) -> ColumnElement[bool] | None:
     return ~unanswered_for(ask.context, ask.customer, count=sunset.count, days=sunset.window.days)
 
 
+def _is_satisfied(ask: Ask) -> ColumnElement[bool] | None:
+    """Ask whether the person would not advise others against the shop, or has not said so lately."""
+    rest = ask.project.settings.limits.mute_detractors
+    if rest is None or ask.campaign.purpose is not Purpose.MARKETING:
+        return None
+    return ~is_detractor(ask.context, ask.customer, rest)
+
+
 def _only_if(ask: Ask) -> ColumnElement[bool] | None:
     if ask.step.only_if is None or ask.enrollment is None:
         return None
@@ -233,10 +244,12 @@ RULES: tuple[Rule, ...] = (
     Rule(RuleName.COOLDOWN, "was in this campaign too recently", frozenset({Stage.ENROLL}), _cooled_down),
     Rule(RuleName.MUTED, "came into a campaign that mutes this one", _ALWAYS, _not_muted),
     Rule(RuleName.SUNSET, "has answered nothing for so long that marketing stops", _ALWAYS, _answers),
+    Rule(RuleName.DETRACTOR, "was dissatisfied when asked, so marketing rests for a while", _ALWAYS, _is_satisfied),
     Rule(RuleName.ONLY_IF, "did not need this step (its only_if)", _ENROLLED, _only_if),
     Rule(RuleName.LATE, "the time for it has passed", _ENROLLED, _in_time),
     Rule(RuleName.CAPPED, "would get too many messages in a short time", _ENROLLED, within_caps),
     Rule(RuleName.QUIET_HOURS, "it is night where the person lives", frozenset({Stage.DISPATCH}), awake),
+    Rule(RuleName.COUNTRY, "the person's country keeps this time free of marketing", frozenset({Stage.DISPATCH}), open_country),
 )
 
 REASONS: dict[str, str] = {

@@ -3,8 +3,9 @@
 from winback.project.campaign import Campaign, Coupon, Exit, Fallback, Limits, Measure, Schedule, Step, StepVariant
 from winback.project.load import find_root, inspect_project, load_project
 from winback.project.project import Project
+from winback.project.quiet_hours import FreeTime
 from winback.project.settings import Settings
-from winback.project.values import Cap, QuietHours
+from winback.project.values import Cap, QuietHours, is_quiet
 
 __all__ = [
     "Campaign",
@@ -12,6 +13,7 @@ __all__ = [
     "Coupon",
     "Exit",
     "Fallback",
+    "FreeTime",
     "Limits",
     "Measure",
     "Project",
@@ -22,5 +24,6 @@ __all__ = [
     "StepVariant",
     "find_root",
     "inspect_project",
+    "is_quiet",
     "load_project",
 ]

@@ -164,13 +164,16 @@ def in_file(loc: tuple[int | str, ...], value: Any) -> tuple[KeyPath, bool]:
         if inside is not _NOTHING:
             path.append(part)
             value = inside
-        elif place == len(loc) - 1 and isinstance(value, dict):
+        elif part != _OF_A_KEY and place == len(loc) - 1 and isinstance(value, dict):
             path.append(part)
             return tuple(path), True
     return tuple(path), False
 
 
 _NOTHING = object()
+
+#: Stands at the end of a location where the name of a table is wrong, not what is in it.
+_OF_A_KEY = "[key]"
 
 
 def _child(value: Any, part: str | int) -> Any:

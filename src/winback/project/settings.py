@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import time, timedelta
+from datetime import timedelta
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -13,9 +13,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from winback.filemodel import FileModel, Name, PositiveDuration, Text, refused
 from winback.project.gateways import GatewaySettings
+from winback.project.quiet_hours import QuietHourSettings
 from winback.project.signing import DkimKeys, DkimSettings
 from winback.project.staging import Allowed, Staging, phone_with_country
-from winback.project.values import Cap, Caps, Color, Price, QuietHours, QuietSpan, Sunset, Threshold
+from winback.project.values import Cap, Caps, Color, Price, Region, Rest, Sunset, Threshold
 from winback.secrets import Secret
 from winback.store import Channel
 
@@ -41,14 +42,6 @@ def _zone_remedy(value: str) -> str:
     cities = {name.rpartition("/")[2].lower(): name for name in sorted(available_timezones()) if "/" in name}
     near = get_close_matches(value.rpartition("/")[2].lower().replace(" ", "_"), cities, n=1)
     return f"did you mean {cities[near[0]]!r}?" if near else 'write its IANA name, like "Europe/Berlin"'
-
-
-def _region(value: str) -> str:
-    from babel.core import get_global
-
-    if not re.fullmatch("[A-Z]{2}", value) or value not in get_global("territory_zones"):
-        raise refused(f"{value!r} is not a country", 'write its two capital letters, like "DE"')
-    return value
 
 
 def _currency(value: str) -> str:
@@ -138,9 +131,7 @@ class ShopSettings(FileModel):
     zone: Annotated[str, AfterValidator(_zone)] = Field(
         "UTC", description="Time zone of the shop, and of people whose own is unknown.", examples=["Europe/Berlin"]
     )
-    region: Annotated[str, AfterValidator(_region)] = Field(
-        "US", description="Country of phone numbers without a country code.", examples=["DE"]
-    )
+    region: Region = Field("US", description="Country of phone numbers without a country code.", examples=["DE"])
     currency: Annotated[str, AfterValidator(_currency)] = Field(
         "USD", description="Currency of amounts that name none.", examples=["EUR"]
     )
@@ -244,22 +235,14 @@ class LimitSettings(FileModel):
         description='When marketing to somebody stops: "5 in 60d" after five messages unanswered, the first 60 days ago or more.',
         examples=["5 in 60d"],
     )
+    mute_detractors: Rest = Field(
+        None,
+        description="How long marketing rests for who answered 0 to 6 when asked whether they would recommend the shop.",
+        examples=["90d"],
+    )
 
     def for_channel(self, channel: Channel) -> tuple[Cap, ...]:
         """Return the caps of a channel."""
-        return self.email if channel is Channel.EMAIL else self.sms
-
-
-class QuietHourSettings(FileModel):
-    """When no message arrives, on the clock where each person lives."""
-
-    email: QuietSpan = Field(None, description='Quiet hours of e-mail; "off" (the default) for none.', examples=["22:00-07:00"])
-    sms: QuietSpan = Field(
-        QuietHours(time(21), time(9)), description='Quiet hours of SMS; "off" for none.', examples=["21:00-09:00"]
-    )
-
-    def for_channel(self, channel: Channel) -> QuietHours | None:
-        """Return the quiet hours of a channel, None where there are none."""
         return self.email if channel is Channel.EMAIL else self.sms
 
 

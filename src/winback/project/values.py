@@ -36,6 +36,13 @@ class QuietHours:
         return f"{self.start:%H:%M}-{self.end:%H:%M}"
 
 
+def is_quiet(at: time, quiet: QuietHours) -> bool:
+    """Say whether a local wall-clock time lies in the quiet hours; they may span midnight, their end is awake."""
+    if quiet.start <= quiet.end:
+        return quiet.start <= at < quiet.end
+    return at >= quiet.start or at < quiet.end
+
+
 #: Weekdays as written, Monday = 0 as in `date.weekday`.
 WEEKDAYS = {"mon": 0, "tue": 1, "wed": 2, "thu": 3, "fri": 4, "sat": 5, "sun": 6}
 
@@ -138,6 +145,18 @@ def _sunset(value: Any) -> Cap | None:
     return sunset
 
 
+def _rest(value: Any) -> timedelta | None:
+    return None if value is None or value == "off" else positive(read_duration(value))
+
+
+def _region(value: str) -> str:
+    from babel.core import get_global
+
+    if not re.fullmatch("[A-Z]{2}", value) or value not in get_global("territory_zones"):
+        raise refused(f"{value!r} is not a country", 'write its two capital letters, like "DE"')
+    return value
+
+
 def _caps(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
@@ -206,6 +225,10 @@ _OneCap = Annotated[Cap, *written_as(_cap, type="string", pattern=r"^\d+ (in|per
 Sunset = Annotated[
     Cap | None, *written_as(_sunset, type="string", pattern=r"^(off|\d+ (in|per) .+)$", examples=["5 in 60d", "off"])
 ]
+Rest = Annotated[
+    timedelta | None, *written_as(_rest, type="string", pattern=r"^(off|(\d+ ?(w|d|h|min|s) ?)+)$", examples=["90d", "off"])
+]
+Region = Annotated[str, AfterValidator(_region)]
 Caps = Annotated[tuple[_OneCap, ...], BeforeValidator(_caps), Field(strict=False)]
 TemplateName = Annotated[str, AfterValidator(_template), WithJsonSchema({"type": "string", "examples": ["sleeping/hello"]})]
 Color = Annotated[

@@ -213,7 +213,7 @@ def _move(report: _Report, source: MessageState, target: MessageState) -> Move:
 
 
 def _block(desk: Desk, report: _Report) -> None:
-    """Let nobody write to the address any more; a complaint is a no as well, which holds for the person's next address too."""
+    """Let nobody write to the address any more; a complaint is a no as well, on every channel and for the next address too."""
     message = report.message
     if message is not None and message.redirected:
         return  # neither the address nor the opinion is the customer's
@@ -224,14 +224,15 @@ def _block(desk: Desk, report: _Report) -> None:
         suppress(desk.connection, *address, reason, report.at, f"gateway {desk.gateway}")
     if not complained:
         return
-    people: list[tuple[Channel, int]] = []
+    people: Sequence[int] = []
     if message is not None:
         unsubscribe.unsubscribe(desk.connection, message.id, desk.now, unsubscribe.COMPLAINT)
-        people = [(Channel(message.channel), message.customer_id)]
+        people = [message.customer_id]
     elif address is not None:
-        people = [(address[0], customer_id) for customer_id in desk.people(address)]
-    for channel, customer_id in people:
-        unsubscribe.withdraw(desk.connection, customer_id, channel, Purpose.MARKETING, desk.now, unsubscribe.COMPLAINT)
+        people = desk.people(address)
+    for customer_id in people:
+        for channel in Channel:
+            unsubscribe.withdraw(desk.connection, customer_id, channel, Purpose.MARKETING, desk.now, unsubscribe.COMPLAINT)
 
 
 def _address_of(message: Row[Any] | None) -> tuple[Channel, str] | None:

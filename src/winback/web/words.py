@@ -163,10 +163,12 @@ _RULES = {
     "cooldown": "Rested since the last time",
     "muted": "Not muted by another campaign",
     "sunset": "Has given a sign of life",
+    "detractor": "Was not dissatisfied when asked",
     "only_if": "Meets the step’s only_if",
     "late": "Still in time",
     "capped": "Room under the caps",
     "quiet_hours": "Not at night",
+    "country": "Not when their country keeps marketing away",
     "holdout": "Not held out",
 }
 
