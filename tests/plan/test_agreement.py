@@ -84,6 +84,8 @@ _PEOPLE = st.lists(
             ),
             "carts": st.lists(st.sampled_from([10, 90, 200, 3000]), max_size=2),
             "checkout": st.booleans(),
+            "country": st.sampled_from(["DE", "DE", "ZA", None]),
+            "nps": st.sampled_from([None, None, 3, 9]),
             "messages": st.lists(
                 st.tuples(st.sampled_from(["other", "wake"]), st.sampled_from([2, 30, 24 * 5, 24 * 50])), max_size=2, unique=True
             ),
@@ -106,6 +108,8 @@ _PERSON: dict[str, Any] = {
     "orders": [(80, "paid")],
     "carts": [],
     "checkout": False,
+    "country": "DE",
+    "nps": None,
     "messages": [],
 }
 
@@ -138,7 +142,7 @@ def _write_person(connection: Any, name: str, person: dict[str, Any]) -> None:
         "phone": "+49151123456",
         "local_zone": person["zone"],
         "attributes": person["attributes"],
-        "country": "DE",
+        "country": person["country"],
         "erased_at": born if person["erased"] else None,
     }
     for channel, column in (("email", "email"), ("sms", "phone")):
@@ -163,6 +167,9 @@ def _write_person(connection: Any, name: str, person: dict[str, Any]) -> None:
         connection.execute(
             insert(events).values(external_id=f"E-{name}-{number}", customer_id=customer, name=event, at=at, properties={})
         )
+    if person["nps"] is not None:
+        answer = {"name": "nps", "at": NOW - timedelta(days=9), "properties": {"score": person["nps"]}}
+        connection.execute(insert(events).values(external_id=f"N-{name}", customer_id=customer, **answer))
     for campaign_name, hours in person["messages"]:
         at = NOW - timedelta(hours=hours)
         message = add_message(connection, customer, at, campaign=campaign_name)
@@ -184,7 +191,11 @@ def _project(folder: Path, url: str, wake: dict[str, Any]) -> Project:
         folder,
         campaigns={"wake": {**wake, "priority": 50}, "other": other},
         templates={"hello.sms.txt": "Hello. Reply STOP for no more\n"},
-        settings={"shop": {"zone": "Europe/Berlin"}, "limits": {"email": ["1 in 16h"]}},
+        settings={
+            "shop": {"zone": "Europe/Berlin"},
+            "limits": {"email": ["1 in 16h"], "mute_detractors": "30d"},
+            "quiet_hours": {"country_rules": True},  # of which South Africa's are about e-mail on a Sunday
+        },
     )
     return load_project(root, environ={"WINBACK_DATABASE_URL": url})
 
