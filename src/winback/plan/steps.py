@@ -77,6 +77,35 @@ _NEAR = (
     .limit(1)
 )
 
+_AT_EXIT = ripe.c.failure == RuleName.EXIT
+_LET_GO = (
+    update(enrollments)
+    .where(enrollments.c.id.in_(select(ripe.c.enrollment_id).where(_AT_EXIT)))
+    .values(state=EnrollmentState.EXITED, exit_reason=RuleName.EXIT.value, step=None, due_at=None)
+)
+_FORGET_GONE = delete(ripe).where(_AT_EXIT)
+
+_PEOPLE = (
+    select(ripe.c.enrollment_id, customers.c.external_id, enrollments.c.occasion)
+    .join(enrollments, enrollments.c.id == ripe.c.enrollment_id)
+    .join(customers, customers.c.id == enrollments.c.customer_id)
+    .where(ripe.c.enrollment_id > bindparam("last"))
+    .order_by(ripe.c.enrollment_id)
+    .limit(_CHUNK)
+)
+
+_OUTCOMES = (
+    select(ripe.c.failure, enrollments.c.held_out, func.count())
+    .join(enrollments, enrollments.c.id == ripe.c.enrollment_id)
+    .group_by(ripe.c.failure, enrollments.c.held_out)
+)
+
+_FINISH = (
+    update(enrollments)
+    .where(enrollments.c.id.in_(select(ripe.c.enrollment_id)))
+    .values(state=EnrollmentState.FINISHED, step=None, due_at=None, waiting=None, deferred_from=None)
+)
+
 
 @dataclass
 class StepPlan:
@@ -107,7 +136,8 @@ def plan_step(connection: Connection, project: Project, campaign: Campaign, step
             _replace(connection, campaign, now)
         if campaign.limits.on_capped != "skip":
             result.deferred = _put_off(connection, project, campaign, step)
-        result.exited = _exit(connection)
+        if campaign.exit.when is not None:
+            result.exited = _exit(connection)
         _name_messages(connection, campaign, step)
         ledger.insert_selected(connection, _messages(project, campaign, step, now), now=now, worker=worker)
         _count_into(connection, result)
@@ -191,7 +221,8 @@ def _replace(connection: Connection, campaign: Campaign, now: datetime) -> None:
 def _put_off(connection: Connection, project: Project, campaign: Campaign, step: Step) -> int:
     """Let those wait another day who get too much already, unless they have waited long enough; return how many."""
     capped = ripe.c.failure == RuleName.CAPPED
-    _find_slots(connection, project, campaign, step, timedelta(days=1), capped)
+    if not _find_slots(connection, project, campaign, step, timedelta(days=1), capped):
+        return 0
     later = _slot_of_ripe(), capped, slots.c.due_at <= plus_seconds(ripe.c.waits_since, literal(LONGEST_DEFERRAL.total_seconds()))
     count = connection.execute(
         update(enrollments)
@@ -205,27 +236,16 @@ def _put_off(connection: Connection, project: Project, campaign: Campaign, step:
 
 def _exit(connection: Connection) -> int:
     """Let those go who have reached the exit; return how many."""
-    at_exit = ripe.c.failure == RuleName.EXIT
-    connection.execute(
-        update(enrollments)
-        .where(enrollments.c.id.in_(select(ripe.c.enrollment_id).where(at_exit)))
-        .values(state=EnrollmentState.EXITED, exit_reason=RuleName.EXIT.value, step=None, due_at=None)
-    )
-    return connection.execute(delete(ripe).where(at_exit)).rowcount
+    if not connection.execute(_LET_GO).rowcount:
+        return 0
+    return connection.execute(_FORGET_GONE).rowcount
 
 
 def _name_messages(connection: Connection, campaign: Campaign, step: Step) -> None:
     """Fill `names` for everybody in `ripe`."""
     connection.execute(delete(names))
-    people = (
-        select(ripe.c.enrollment_id, customers.c.external_id, enrollments.c.occasion)
-        .join(enrollments, enrollments.c.id == ripe.c.enrollment_id)
-        .join(customers, customers.c.id == enrollments.c.customer_id)
-        .order_by(ripe.c.enrollment_id)
-        .limit(_CHUNK)
-    )
     last = count = 0
-    while rows := connection.execute(people.where(ripe.c.enrollment_id > last)).all():
+    while rows := connection.execute(_PEOPLE, {"last": last}).all():
         last = rows[-1].enrollment_id
         ids = [(number, ledger.message_id(campaign.name, customer, occasion, step.name)) for number, customer, occasion in rows]
         connection.execute(insert(names).from_select(list(names.c), select(given(connection, _NAME, ids))))
@@ -267,12 +287,7 @@ def _messages(project: Project, campaign: Campaign, step: Step, now: datetime) -
 
 
 def _count_into(connection: Connection, result: StepPlan) -> None:
-    rows = connection.execute(
-        select(ripe.c.failure, enrollments.c.held_out, func.count())
-        .join(enrollments, enrollments.c.id == ripe.c.enrollment_id)
-        .group_by(ripe.c.failure, enrollments.c.held_out)
-    )
-    for failure, held_out, count in rows:
+    for failure, held_out, count in connection.execute(_OUTCOMES):
         if failure is not None:
             result.skipped[failure] += count
         elif held_out:
@@ -285,11 +300,7 @@ def _advance(connection: Connection, project: Project, campaign: Campaign, step:
     """Move everybody in `ripe` to the step after `step`, counted from when this one was due."""
     following = campaign.next_step(step.name)
     if following is None:
-        connection.execute(
-            update(enrollments)
-            .where(enrollments.c.id.in_(select(ripe.c.enrollment_id)))
-            .values(state=EnrollmentState.FINISHED, step=None, due_at=None, waiting=None, deferred_from=None)
-        )
+        connection.execute(_FINISH)
         return
     _find_slots(connection, project, campaign, following, following.after)
     connection.execute(
@@ -301,8 +312,8 @@ def _advance(connection: Connection, project: Project, campaign: Campaign, step:
 
 def _find_slots(
     connection: Connection, project: Project, campaign: Campaign, step: Step, after: timedelta, *which: ColumnElement[bool]
-) -> None:
-    """Fill `slots` with when `step` is due so long after each of the moments in `ripe`."""
+) -> bool:
+    """Fill `slots` with when `step` is due so long after each of the moments in `ripe`; return whether there are any."""
     connection.execute(delete(slots))
     table = Timetable.of(project, campaign, step, step.channel)
     anchors = connection.execute(select(ripe.c.zone, ripe.c.country, ripe.c.due_at).where(*which).distinct()).all()
@@ -315,6 +326,7 @@ def _find_slots(
                 for slot in [after_moment(moment, after, table, zone_of(zone, project), country)]
             ],
         )
+    return bool(anchors)
 
 
 def _slot_of_ripe() -> ColumnElement[bool]:

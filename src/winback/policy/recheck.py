@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import partial
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, String, exists, literal, or_, select
+from sqlalchemy import ColumnElement, Connection, String, bindparam, exists, literal, or_, select
 
 from winback.audience import AudienceContext
 from winback.policy.caps import COMING, LONGEST_DEFERRAL
@@ -51,6 +51,14 @@ class Verdict:
 WITHDRAWN = "withdrawn"
 
 
+_GROUPS = (
+    select(messages.c.campaign, messages.c.step, messages.c.channel)
+    .where(among(messages.c.id, bindparam("ids", type_=String())))
+    .distinct()
+)
+_PAUSED = select(campaign_states.c.name).where(campaign_states.c.paused_at.is_not(None))
+
+
 def recheck(connection: Connection, project: Project, message_ids: Sequence[str], now: datetime) -> dict[str, Verdict]:
     """Return a verdict for each message that must not go as planned; the others may be sent.
 
@@ -58,10 +66,8 @@ def recheck(connection: Connection, project: Project, message_ids: Sequence[str]
     """
     if not message_ids:
         return {}
-    groups = connection.execute(
-        select(messages.c.campaign, messages.c.step, messages.c.channel).where(messages.c.id.in_(message_ids)).distinct()
-    ).all()
-    paused = set(connection.scalars(select(campaign_states.c.name).where(campaign_states.c.paused_at.is_not(None))))
+    groups = connection.execute(_GROUPS, {"ids": json.dumps(message_ids)}).all()
+    paused = set(connection.scalars(_PAUSED))
     context = audience_context(project, now)
     verdicts: dict[str, Verdict] = {}
     for campaign_name, step_name, channel in groups:

@@ -43,6 +43,8 @@ _losses = Table(
     prefixes=["TEMPORARY"],
 )
 
+_NEWEST_MOVE, _NEWEST_LOSS = select(func.max(message_history.c.id)), select(func.max(_losses.c.id))
+
 _COLUMNS = ["enrollment_id", "step", "campaign", "customer_id", "channel", "at"]
 
 
@@ -56,7 +58,7 @@ class Competition:
         _metadata.create_all(connection, checkfirst=False)
         self._seen = 0  # losses whose winners are known
         self._first = 0  # losses before that are not shown
-        self._history = connection.scalar(select(func.max(message_history.c.id))) or 0
+        self._history = connection.scalar(_NEWEST_MOVE) or 0
         self.hits: Counter[tuple[str, str, Cap]] = Counter()  # by loser, key of [limits], and cap
         self.lost: Counter[tuple[str, str, str]] = Counter()  # by loser, winner and channel
 
@@ -106,7 +108,7 @@ class Competition:
 
     def _note_stopped(self) -> None:
         """Note the messages that were skipped or put off since the last time, by their history."""
-        newest = self._connection.scalar(select(func.max(message_history.c.id))) or 0
+        newest = self._connection.scalar(_NEWEST_MOVE) or 0
         if newest == self._history:
             return
         at = case((messages.c.due_at > message_history.c.at, messages.c.due_at), else_=message_history.c.at)
@@ -119,7 +121,7 @@ class Competition:
         self._history = newest
 
     def _find_winners(self) -> None:
-        newest = self._connection.scalar(select(func.max(_losses.c.id))) or 0
+        newest = self._connection.scalar(_NEWEST_LOSS) or 0
         if newest == self._seen:
             return
         winners: set[tuple[int, str, str, str]] = set()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, false, func, or_, select
 
 from winback import ledger
 from winback.clock import start_of_day
@@ -44,6 +44,11 @@ SIMULATION = "simulation"
 
 #: Text messages of each step that are composed to see how long they are.
 _COMPOSED = 200
+
+_attempt = messages.c.next_attempt_at
+_NEXT_MESSAGE = select(func.min(_attempt, type_=_attempt.type)).where(
+    messages.c.state == MessageState.PLANNED, _attempt > bindparam("at")
+)
 
 _CHANNELS = [channel.value for channel in Channel]
 
@@ -127,7 +132,10 @@ class World:
         self.errors: list[str] = []
         self._asked: datetime | None = None  # when everybody was asked last
         self._parts = Parts(project, at_most=_COMPOSED)
-        self._waiting = _conditional(project)
+        waiting, due = _conditional(project), enrollments.c.due_at
+        between = waiting, due > bindparam("since"), due <= bindparam("at")
+        self._answerable = select(enrollments.c.campaign).where(*between).distinct()
+        self._next_condition = select(func.min(due, type_=due.type)).where(waiting, due > bindparam("at"))
 
     def begin(self) -> None:
         """Forget what was counted: from here on it is shown."""
@@ -160,20 +168,12 @@ class World:
 
     def waiting(self, since: datetime, at: datetime) -> list[str]:
         """Return the campaigns with steps whose condition can be answered now."""
-        due = enrollments.c.due_at
-        query = select(enrollments.c.campaign).where(self._waiting, due > since, due <= at).distinct()
-        return list(self.connection.scalars(query))
+        return list(self.connection.scalars(self._answerable, {"since": since, "at": at}))
 
     def next_due(self, at: datetime) -> datetime | None:
         """Return when the next message goes, or the next condition can be answered."""
-        message, condition = (
-            self.connection.scalar(select(func.min(column, type_=column.type)).where(of, column > at))
-            for column, of in (
-                (messages.c.next_attempt_at, messages.c.state == MessageState.PLANNED),
-                (enrollments.c.due_at, self._waiting),
-            )
-        )
-        return min((moment for moment in (message, condition) if moment is not None), default=None)
+        found = (self.connection.scalar(query, {"at": at}) for query in (_NEXT_MESSAGE, self._next_condition))
+        return min((moment for moment in found if moment is not None), default=None)
 
     def dispatch(self, at: datetime) -> None:
         """Ask the rules again for what is due, and let go what may go."""
