@@ -121,3 +121,30 @@ def test_marketing_stops_for_who_never_answers(engine: Engine, make_shop: ShopMa
         check = explain(connection, project, "news", "SILENT", now).first_failure
     assert check is not None
     assert check.rule == "sunset"
+
+
+def test_marketing_rests_for_who_was_dissatisfied_lately(engine: Engine, make_shop: ShopMaker, now: datetime) -> None:
+    shop = make_shop(news=NEWS.replace('muted_by = { thanks = "14d" }', ""))
+    limits = shop.settings.limits.model_copy(update={"mute_detractors": timedelta(days=90)})
+    project = replace(shop, settings=shop.settings.model_copy(update={"limits": limits}))
+    answers = {
+        "BAD": [(6, 80)],
+        "LONG-AGO": [(0, 100)],
+        "BETTER": [(2, 20), (9, 10)],
+        "WORSE": [(9, 20), (2, 10)],
+        "GOOD": [(7, 5)],
+    }
+    with writing(engine) as connection:
+        add_customer(connection, "NEVER-ASKED", now - timedelta(days=200))
+        for name, given in answers.items():
+            customer = add_customer(connection, name, now - timedelta(days=200))
+            for score, days in given:
+                answer = {"name": "nps", "at": now - timedelta(days=days), "properties": {"score": score}}
+                connection.execute(insert(events).values(external_id=f"{name}-{days}", customer_id=customer, **answer))
+    for at in (now - timedelta(days=1), now):
+        _pass(engine, project, at)
+    assert _enrolled(engine, "news") == ["BETTER", "GOOD", "LONG-AGO", "NEVER-ASKED"]
+    with reading(engine) as connection:
+        check = explain(connection, project, "news", "WORSE", now).first_failure
+    assert check is not None
+    assert (check.rule, check.values) == ("detractor", {"newest answer": 2, "marketing rests for": "90d"})
