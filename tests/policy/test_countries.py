@@ -56,6 +56,20 @@ def test_every_rule_that_comes_along_says_whose_it_is_and_when_it_was_read() -> 
         assert not rule.holidays or QuietHourSettings(countries={country: rule}), country  # its holidays are known
 
 
+def test_the_page_tells_the_rules_that_come_along() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
+    rules = shipped_rules()
+    assert f"read on {rules.as_of}" in page
+    rows = {
+        line.split("`")[1]: line for line in page.splitlines() if line.startswith("| ") and "(`" in line and "](https" in line
+    }
+    assert set(rows) == set(rules.countries)
+    for country, rule in rules.countries.items():
+        told = [rule.source, str(rule.sms or rule.email)]
+        told += ["e-mail"] * bool(rule.email) + ["Sundays"] * bool(rule.sundays) + ["holidays"] * bool(rule.holidays)
+        assert [each for each in told if each not in rows[country]] == []
+
+
 @pytest.mark.parametrize(
     ("person", "country"),
     [

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from winback.policy import is_quiet, quiet_zones, wake_time
-from winback.project import QuietHours
+from winback.policy import quiet_zones, wake_time
+from winback.project import QuietHours, is_quiet
 
 NIGHT = QuietHours(time(21), time(9))
 NOON = QuietHours(time(12), time(14))

@@ -21,7 +21,6 @@ from winback.policy.rules import (
 )
 from winback.policy.schedule import Slot, Timetable, after_date, after_moment
 from winback.policy.zones import zone_of
-from winback.project import is_quiet
 
 __all__ = [
     "BY_A_PERSON",
@@ -47,7 +46,6 @@ __all__ = [
     "cooldown_of",
     "country_of",
     "first_failure",
-    "is_quiet",
     "messages_in_window",
     "pause",
     "pause_by_results",
