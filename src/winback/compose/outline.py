@@ -188,33 +188,28 @@ class Outline:
 
     def _filling(self, write: _Writing[AnyStr], values: Sequence[str], given: Given, signed: Signed) -> list[AnyStr]:
         """Return everything that comes in between the pieces, in the order of `_arrange`."""
-        targets, places = self._targets.copy(), self._places
-        added: dict[str, int] = {}
-        led: dict[int, tuple[int | None, str, str]] = {}
+        targets, places = self._targets.copy(), self._places.copy()
+        led: list[tuple[int | None, str, str]] = []
         for number, link in self._varying:
             target, address, tail = self._led(link, values, given.must_hold)
-            if target is None:
-                led[number] = None, address, tail
-                continue
-            place = places.get(address)
-            if place is None:
-                place = added.setdefault(address, len(targets))
+            place = None
+            if target is not None:
+                place = places.setdefault(address, len(targets))
                 if place == len(targets):
                     targets.append(target)
-            other = targets[place]
-            if other is not target and other != target and self._first.get(address, 0) > number:
-                raise CannotOutline  # a page with two names: the first one in the letter counts, which is not the fixed one
-            led[number] = place, address, tail
+                elif targets[place] is not target and targets[place] != target and self._first.get(address, 0) > number:
+                    raise CannotOutline  # a page with two names: the first one in the letter counts, which is not the fixed one
+            led.append((place, address, tail))
         # Everything that can go wrong has: `signed` may be asked once for each letter only.
         tokens = signed(targets) if targets else ()
         ends = write.tokens(tokens) if tokens else []
         filling = ends[: len(self._targets)]
         on_page, in_words = (write.start(start) for start in self._starts)
-        for number in self._links_on_page:
-            place, address, _ = led[number]
+        for varying in self._links_on_page:
+            place, address, _ = led[varying]
             filling.append(write.line(links.escaped(address)) if place is None else on_page + ends[place])
-        for number in self._links_in_words:
-            place, address, tail = led[number]
+        for varying in self._links_in_words:
+            place, address, tail = led[varying]
             if place is None or tail:
                 address = address if place is None else self._starts[1] + tokens[place]
                 filling.append(write.line(address + tail))
@@ -256,15 +251,18 @@ class Outline:
     def _arrange(self) -> None:
         """Give everything that comes in between the pieces a place in one row: tokens, links, values, and what comes once."""
         on_page, in_words = dict.fromkeys(self._page.slots), dict.fromkeys(self._text.slots)
-        self._links_on_page = [number for kind, number in on_page if kind == _LINK]
-        self._links_in_words = [number for kind, number in in_words if kind == _LINK]
+        links_on_page = [number for kind, number in on_page if kind == _LINK]
+        links_in_words = [number for kind, number in in_words if kind == _LINK]
+        varying = {number: place for place, (number, _) in enumerate(self._varying)}
+        self._links_on_page = [varying[number] for number in links_on_page]
+        self._links_in_words = [varying[number] for number in links_in_words]
         by_way = [[number for kind, number in on_page if kind == way] for way in (_TEXT, _ATTRIBUTE, _COMMENT)]
         by_way.append([number for kind, number in in_words if kind in _KINDS.values()])
         self._values = [_picking(numbers) for numbers in by_way]
         row = [
             *((_SIGNED, place) for place in range(len(self._targets))),
-            *((_LINK, number) for number in self._links_on_page),
-            *((_LINK, number, "words") for number in self._links_in_words),
+            *((_LINK, number) for number in links_on_page),
+            *((_LINK, number, "words") for number in links_in_words),
             *((way, number) for way, numbers in zip((_TEXT, _ATTRIBUTE, _COMMENT), by_way, strict=False) for number in numbers),
             *((_TEXT, number, "words") for number in by_way[-1]),
             *((_PREHEADER, 0), (_PHOTO, 0)),
