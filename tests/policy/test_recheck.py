@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, insert, update
+from sqlalchemy import Engine, event, insert, update
 
 from tests.project.builder import campaign, email_step, sms_step, write_shop
 from tests.rows import add_customer, add_message, add_order
@@ -215,3 +215,22 @@ def test_many_at_once_are_answered_each_for_itself(engine: Engine, project: Proj
         **dict.fromkeys(range(0, 60, 3), "no_consent"),
         1: "late",
     }
+
+
+def test_only_the_messages_asked_about_are_read(engine: Engine, project: Project) -> None:
+    if engine.dialect.name != "sqlite":
+        pytest.skip("how SQLite, which knows nothing of its tables at first, goes about it")
+    with writing(engine) as connection:
+        message = add_message(
+            connection, add_customer(connection, "C1", NOW), NOW, campaign="wake", step="hello", state="sending"
+        )
+        ways: list[str] = []
+
+        def explained(_connection: Any, cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+            ways.extend(row[3] for row in cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+
+        event.listen(connection, "before_cursor_execute", explained)
+        recheck(connection, project, [message], NOW)
+    read = [way for way in ways if way.split()[:2] in (["SEARCH", "messages"], ["SCAN", "messages"])]
+    assert len(read) > 1
+    assert all("(id=?)" in way for way in read)

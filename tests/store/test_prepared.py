@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import BigInteger, Engine, String, literal, select
 
-from winback.store import among, late, prepared, reading
+from winback.store import among, late, messages, open_engine, prepared, reading
 from winback.store import prepared as prepare
+from winback.store.migrate import migrate
 from winback.store.prepared import _KEPT
 
 
@@ -75,3 +77,14 @@ def test_among_takes_any_number_of_texts(engine: Engine) -> None:
         for texts[0] in ("[]", '["a", "b"]', '["\'", "é"]'):
             found.append(tuple(map(bool, connection.execute(statement).one())))
     assert found == [(False, False), (True, False), (False, True)]
+
+
+def test_rows_are_found_by_among_with_an_index(tmp_path: Path) -> None:
+    # As a truth value in a condition, it would be `(…) = 1` on SQLite, and each row would be read.
+    engine = open_engine("sqlite:///x.sqlite", root=tmp_path)
+    migrate(engine)
+    wanted = select(messages.c.reason).where(among(messages.c.id, late(lambda: "[]", String())), messages.c.attempts > 0)
+    with reading(engine) as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {wanted.compile(engine)}", ("[]", 0)).all()
+    engine.dispose()
+    assert "messages USING INDEX sqlite_autoindex_messages_1 (id=?)" in plan[0].detail

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -51,10 +52,8 @@ class Verdict:
 WITHDRAWN = "withdrawn"
 
 
-_GROUPS = (
-    select(messages.c.campaign, messages.c.step, messages.c.channel)
-    .where(among(messages.c.id, bindparam("ids", type_=String())))
-    .distinct()
+_ABOUT = select(messages.c.id, messages.c.campaign, messages.c.step, messages.c.channel).where(
+    among(messages.c.id, bindparam("ids", type_=String()))
 )
 _PAUSED = select(campaign_states.c.name).where(campaign_states.c.paused_at.is_not(None))
 
@@ -66,23 +65,23 @@ def recheck(connection: Connection, project: Project, message_ids: Sequence[str]
     """
     if not message_ids:
         return {}
-    groups = connection.execute(_GROUPS, {"ids": json.dumps(message_ids)}).all()
+    groups: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for message_id, campaign_name, step_name, channel in connection.execute(_ABOUT, {"ids": json.dumps(message_ids)}):
+        groups[campaign_name, step_name, channel].append(message_id)
     paused = set(connection.scalars(_PAUSED))
     context = audience_context(project, now)
     verdicts: dict[str, Verdict] = {}
-    for campaign_name, step_name, channel in groups:
+    for (campaign_name, step_name, channel), ids in groups.items():
         found = step_of(project, campaign_name, step_name)
-        chosen = (messages.c.campaign == campaign_name, messages.c.step == step_name, messages.c.channel == channel)
         if found is None or not found[0].enabled:
-            ids = connection.scalars(select(messages.c.id).where(messages.c.id.in_(message_ids), *chosen))
             gone = Verdict(Action.CANCEL, RuleName.LIVE, WITHDRAWN)
             verdicts.update(dict.fromkeys(ids, gone))
             continue
-        group = _Group(*found, step_name, Channel(channel), campaign_name in paused)
+        group = _Group(*found, Channel(channel), campaign_name in paused)
         build = partial(_Question, project, group)
         key = ("recheck", campaign_name, step_name, channel, group.paused)
         question = context.prepared(project.definitions, key, build)
-        question.message_ids = message_ids
+        question.message_ids = ids
         verdicts |= {row.id: question.verdict(row) for row in connection.execute(question.statement)}
     return verdicts
 
@@ -92,7 +91,6 @@ class _Group(NamedTuple):
 
     campaign: Campaign
     step: Step
-    called: str  # the step's name, with that of a fallback after it where it is one
     channel: Channel
     paused: bool
 
@@ -101,7 +99,7 @@ class _Question:
     """What is asked about a group: which of them fail a rule now, and which one."""
 
     def __init__(self, project: Project, group: _Group, context: AudienceContext) -> None:
-        campaign, step, called, channel, paused = group
+        campaign, step, channel, paused = group
         self.message_ids: Sequence[str] = ()
         self._ask = ask = Ask(
             project=project,
@@ -136,13 +134,8 @@ class _Question:
             )
             .join(enrollments, enrollments.c.id == messages.c.enrollment_id)
             .join(customers, customers.c.id == messages.c.customer_id)
-            .where(
-                among(messages.c.id, asked),
-                messages.c.campaign == campaign.name,
-                messages.c.step == called,
-                messages.c.channel == channel.value,
-                or_(failure.is_not(None), to_channel != channel.value),
-            )
+            # By their ids only: asked for their campaign too, SQLite reads all messages of the campaign for each batch of them.
+            .where(among(messages.c.id, asked), or_(failure.is_not(None), to_channel != channel.value))
         )
 
     def verdict(self, row: AnyRow) -> Verdict:

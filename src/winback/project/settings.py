@@ -306,7 +306,7 @@ class TrackingSettings(FileModel):
 class DispatchSettings(FileModel):
     """How messages are handed to gateways."""
 
-    batch: int = Field(1000, ge=1, le=10_000, description="Messages claimed at once by one worker.", examples=[500])
+    batch: int = Field(500, ge=1, le=10_000, description="Messages claimed at once by one worker.", examples=[500])
     processes: int = Field(1, ge=1, le=64, description="How many processes send at once on this machine.", examples=[2])
     attempts: int = Field(6, ge=1, le=20, description="How often a message is tried before it has failed.", examples=[6])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from sqlalchemy import JSON, BigInteger, Boolean, DateTime, Float, Integer, Row
 from sqlalchemy.dialects.postgresql import JSONB
@@ -86,6 +86,10 @@ class among(FunctionElement[bool]):
     type = Boolean()
     inherit_cache = True
     name = "among"
+
+    def self_group(self, against: Any = None) -> Self:
+        """Stand in a condition as it is: SQLite has no truth values, and `(…) = 1` would keep it from using an index."""
+        return self
 
 
 @compiles(among, "sqlite")
