@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from tests.dispatch.conftest import MakeHouse
 from tests.dispatch.gateways import Scripted, accept
 from tests.dispatch.house import WAKE, House
+from winback.dispatch.taking import Taken, take
 from winback.gateways.base import Accepted, Outcome, Outgoing, Refused, Retry, Unknown
 from winback.gateways.outbox import read_outbox
+from winback.project import Project
 from winback.store import customers, messages, reading, suppressions
 
 
@@ -123,6 +126,28 @@ def test_trouble_with_the_whole_gateway_pauses_it_and_costs_no_attempt(make_hous
     assert set(house.rows("state", "attempts")) == {("planned", 0)}
     assert house.run(Scripted(), at=at).sent == 10
     assert house.pause() is None
+
+
+def test_a_gateway_with_nothing_to_do_is_not_asked_after_each_batch_of_another(
+    make_house: MakeHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = {
+        "deliver": {"sms": "texts"},
+        "gateways": {"outbox": {"type": "outbox"}, "texts": {"type": "outbox", "folder": "texts"}},
+    }
+    house = make_house(settings={"dispatch": {"batch": 2}, **texts})
+    house.due(10)
+    asked: list[str] = []
+
+    def noted(connection: Connection, project: Project, gateway: str, *arguments: Any, **options: Any) -> Taken:
+        asked.append(gateway)
+        return take(connection, project, gateway, *arguments, **options)
+
+    monkeypatch.setattr("winback.dispatch.engine.take", noted)
+    house.due(campaign="care")
+    assert house.run().sent == 11
+    assert asked.count("outbox") == 6
+    assert asked.count("texts") <= 3  # its message, nothing more, and once more at the end
 
 
 def test_nobody_else_is_tried_after_the_whole_gateway_said_no(house: House) -> None:

@@ -37,6 +37,9 @@ Clock = Callable[[], datetime]
 #: Waits for so many seconds, or less when the dispatcher is to stop, as `threading.Event.wait` does.
 Wait = Callable[[float], object]
 
+#: A gateway that has nothing due is asked again after so long while others are busy.
+_LOOK_AGAIN = timedelta(seconds=10)
+
 #: New objects after which it is looked for garbage in cycles; Python's own 700 are not those of three letters.
 _OBJECTS = 50_000
 
@@ -153,6 +156,7 @@ class _Way:
         self.gateway = gateway
         self.pace = pace
         self.ready_at: datetime | None = None  # when its limits let more through; empty while they do
+        self.empty: tuple[int, datetime] | None = None  # when it had nothing due, and how many messages had fallen back by then
         self._line = ExitStack()
         self._sender: Sender | None = None
 
@@ -211,18 +215,31 @@ class _Dispatcher:
 
     def _rounds(self, ways: list[_Way]) -> None:
         progress = True
-        while progress or self._waited(ways):
+        while not self._halted() and (progress or self._waited(ways)):
             # Another round after every batch: what fell back waits for another gateway.
-            progress = False
-            for way in list(ways):
-                if self._halted():
-                    return
-                if way.ready_at is not None and self._clock() < way.ready_at:
-                    continue
-                took, usable = self._batch(way)
-                progress = progress or took
-                if not usable:
-                    ways.remove(way)
+            waiting = [way for way in ways if self._had_nothing(way)]
+            progress = self._round([way for way in ways if way not in waiting], ways) or self._round(waiting, ways)
+
+    def _round(self, some: list[_Way], ways: list[_Way]) -> bool:
+        """Take a batch from some of the gateways in turn; return whether there was one."""
+        progress = False
+        for way in some:
+            now = self._clock()
+            if self._halted() or (way.ready_at is not None and now < way.ready_at):
+                continue
+            took, usable = self._batch(way)
+            way.empty = None if took else (self._result.fell_back, now)
+            progress = progress or took
+            if not usable:
+                ways.remove(way)
+        return progress
+
+    def _had_nothing(self, way: _Way) -> bool:
+        """Say whether a gateway had nothing due a moment ago, and nothing fell back since: it is asked when the others are done.
+
+        To find that out, the database goes through all that waits for the others.
+        """
+        return way.empty is not None and way.empty[0] == self._result.fell_back and self._clock() < way.empty[1] + _LOOK_AGAIN
 
     def _waited(self, ways: list[_Way]) -> bool:
         """Wait until one of the gateways takes more by its limits; return whether it does."""
