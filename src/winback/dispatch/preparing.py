@@ -23,7 +23,7 @@ from winback.store import Channel, enrollments, reading, writing
 RENDER = "render"
 
 #: Messages whose recipients are loaded together: few enough to keep in memory, and to know people as they are now.
-_LOADED = 200
+_LOADED = 100
 
 #: Messages composed together: some, because one after another takes a processor less than with SMTP in between; few enough that
 #: the line does not wait for them. More while each of them brings new links.
