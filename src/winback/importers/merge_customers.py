@@ -6,7 +6,22 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Subquery, and_, case, exists, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Subquery,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from winback.addresses import zone_of_phone
 from winback.importers.merging import (
@@ -21,7 +36,7 @@ from winback.importers.merging import (
     note_changed,
 )
 from winback.importers.staging import changed, index, staged_consents, staged_customers
-from winback.store import Json, UtcDateTime, consents, customers, import_runs
+from winback.store import AnyRow, Json, UtcDateTime, consents, customers, import_runs
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -35,7 +50,7 @@ def merge_customers(merge: Merge) -> Merged:
     """Insert and update customers; take over what the file says of consent where that weakens nothing."""
     connection, done, s = merge.connection, Merged(row_by_row=merge.row_by_row), staged_customers
     index(connection, s, "external_id")
-    index(connection, staged_consents, "line")
+    index(connection, staged_consents, "line", "channel", "purpose")
     fold_repeats(merge, s, _move_consents)
     find_targets(connection, s, customers)
     merged = _merged(merge)
@@ -49,9 +64,10 @@ def merge_customers(merge: Merge) -> Merged:
     )
     _settle_zones(merge)
     known = connection.scalar(select(func.max(customers.c.id))) or 0
-    _insert(merge)
-    find_targets(connection, s, customers)
-    kept_noes = _take_consents(merge, known)
+    _settle_answers(merge)
+    told = connection.execute(select(staged_consents.c.channel, staged_consents.c.purpose).distinct()).all()
+    _insert(merge, told)
+    kept_noes = _take_consents(merge, told, known)
     if kept_noes:
         done.notes.append(
             f"{kept_noes} times the file says yes where the person said no: the no stays (a later consent_at would count)"
@@ -100,9 +116,14 @@ def _settle_zones(merge: Merge) -> None:
         merge.connection.execute(update(customers).where(customers.c.id == customer_id).values(local_zone=zone))
 
 
-def _insert(merge: Merge) -> None:
+def _insert(merge: Merge, told: Sequence[AnyRow]) -> None:
+    """Write new customers with what they allowed: nobody has heard anything else of them."""
     s = staged_customers
-    columns = ["external_id", *_PLAIN, "attributes", "local_zone", "created_at", "updated_at"]
+    answers = {f"{channel}_{purpose}": _answers(channel, purpose) for channel, purpose in told}
+    people: FromClause = s
+    for answer in answers.values():
+        people = people.outerjoin(answer, answer.c.line == s.c.line)
+    columns = ["external_id", *_PLAIN, "attributes", "local_zone", "created_at", "updated_at", *answers]
     rows = (
         select(
             s.c.external_id,
@@ -111,7 +132,9 @@ def _insert(merge: Merge) -> None:
             func.coalesce(s.c.zone, s.c.phone_zone, literal(merge.settings.zone)),
             merge.moment,
             merge.moment,
+            *(answer.c.granted for answer in answers.values()),
         )
+        .select_from(people)
         .where(s.c.target_id.is_(None))
         .order_by(s.c.line)
     )
@@ -119,22 +142,23 @@ def _insert(merge: Merge) -> None:
         merge.connection.execute(insert(customers).from_select(columns, rows))
 
 
-def _take_consents(merge: Merge, last_known: int) -> int:
+def _take_consents(merge: Merge, told: Sequence[AnyRow], last_known: int) -> int:
     """Write the file's answers into the log where they may count, and set the consent in force; return how many yeses may not.
 
     `last_known` is the highest id of the customers that were there before.
     """
     connection, refused = merge.connection, 0
     _hold(connection)
-    given = connection.execute(select(staged_consents.c.channel, staged_consents.c.purpose).distinct()).all()
-    for channel, purpose in given:
-        answer, column = _answers(merge, channel, purpose), customers.c[f"{channel}_{purpose}"]
+    s = staged_customers
+    for channel, purpose in told:
+        answer, column = _answers(channel, purpose), customers.c[f"{channel}_{purpose}"]
         own = and_(consents.c.customer_id == customers.c.id, consents.c.channel == channel, consents.c.purpose == purpose)
-        people = customers.join(answer, answer.c.target_id == customers.c.id)
+        people = s.join(answer, answer.c.line == s.c.line).join(customers, customers.c.external_id == s.c.external_id)
         counts, is_refused = _weigh(merge, column, answer, own)
-        if last_known:  # nobody new has said anything before
+        is_new = customers.c.id > last_known
+        if last_known:
             refused += connection.scalar(select(func.count()).select_from(people).where(is_refused)) or 0
-            altered = select(customers.c.id).select_from(people).where(counts, customers.c.id <= last_known)
+            altered = select(customers.c.id).select_from(people).where(counts, ~is_new)
             connection.execute(insert(changed).from_select(["id"], altered.where(customers.c.id.not_in(select(changed.c.id)))))
         entry = select(
             customers.c.id, literal(channel), literal(purpose), answer.c.granted,
@@ -143,17 +167,17 @@ def _take_consents(merge: Merge, last_known: int) -> int:
         connection.execute(
             insert(consents).from_select(
                 ["customer_id", "channel", "purpose", "granted", "at", "source", "wording"],
-                entry.select_from(people).where(counts).order_by(answer.c.line),
+                entry.select_from(people).where(or_(is_new, counts)).order_by(s.c.line),
             )
         )
-        newest = (
-            select(consents.c.granted).where(own).order_by(consents.c.at.desc(), consents.c.id.desc()).limit(1).scalar_subquery()
-        )
-        connection.execute(
-            update(customers)
-            .where(customers.c.id.in_(select(answer.c.target_id)), column.is_distinct_from(newest))
-            .values({column.name: newest, "updated_at": merge.moment})
-        )
+        if last_known:
+            newest = select(consents.c.granted).where(own).order_by(consents.c.at.desc(), consents.c.id.desc()).limit(1)
+            known = select(s.c.target_id).join(answer, answer.c.line == s.c.line).where(s.c.target_id.is_not(None))
+            connection.execute(
+                update(customers)
+                .where(customers.c.id.in_(known), column.is_distinct_from(newest.scalar_subquery()))
+                .values({column.name: newest.scalar_subquery(), "updated_at": merge.moment})
+            )
     return refused
 
 
@@ -195,21 +219,22 @@ def _hold(connection: Connection) -> None:
     connection.execute(select(func.count()).select_from(held.subquery()))
 
 
-def _answers(merge: Merge, channel: str, purpose: str) -> Subquery:
-    """Return each customer's one answer: the latest of the file, at the same time a no.
+def _settle_answers(merge: Merge) -> None:
+    """Leave each customer one answer for a channel and purpose: the latest of the file, at the same time a no.
 
     An undated no is of today; an undated yes counts only where the file has nothing else.
     """
-    a, s = staged_consents, staged_customers
+    a = staged_consents
+    key = (a.c.line, a.c.channel, a.c.purpose)
+    if merge.connection.scalar(select(a.c.line).group_by(*key).having(func.count() > 1).limit(1)) is None:
+        return
     undated = case((a.c.granted, literal(_LONG_AGO, UtcDateTime())), else_=merge.moment)
-    place = func.row_number().over(
-        partition_by=s.c.target_id,
-        order_by=(func.coalesce(a.c.at, undated).desc(), a.c.granted, a.c.line.desc()),
-    )
-    ranked = (
-        select(s.c.target_id, a.c.line, a.c.granted, a.c.at, a.c.source, a.c.wording, place.label("place"))
-        .join(s, s.c.line == a.c.line)
-        .where(a.c.channel == channel, a.c.purpose == purpose)
-        .subquery()
-    )
-    return select(ranked).where(ranked.c.place == 1).subquery()
+    latest = (func.coalesce(a.c.at, undated).desc(), a.c.granted, a.c.number.desc())
+    ranked = select(a.c.number, func.row_number().over(partition_by=key, order_by=latest).label("place")).subquery()
+    merge.connection.execute(delete(a).where(a.c.number.in_(select(ranked.c.number).where(ranked.c.place > 1))))
+
+
+def _answers(channel: str, purpose: str) -> Subquery:
+    """Return the file's answers for a channel and purpose, by the line of the customer's row."""
+    a = staged_consents
+    return select(a).where(a.c.channel == channel, a.c.purpose == purpose).subquery()

@@ -7,14 +7,16 @@ from sqlalchemy import String, func, insert, select, update
 from winback.importers.merging import (
     Merge,
     Merged,
+    filling,
     find_customers,
     find_targets,
     fold_repeats,
     note_changed,
     number_ids,
+    with_customers,
 )
 from winback.importers.staging import changed, index, staged_events
-from winback.store import events
+from winback.store import customers, events
 
 
 def merge_events(merge: Merge) -> Merged:
@@ -37,9 +39,11 @@ def merge_events(merge: Merge) -> Merged:
         .values(**merged, properties=s.c.properties)
     )
     rows = (
-        select(s.c.external_id, s.c.customer_id, s.c.name, s.c.at, s.c.properties)
+        select(s.c.external_id, customers.c.id, s.c.name, s.c.at, s.c.properties)
+        .select_from(with_customers(s))
         .where(s.c.target_id.is_(None))
         .order_by(s.c.line)
     )
-    connection.execute(insert(events).from_select(["external_id", "customer_id", "name", "at", "properties"], rows))
+    with filling(connection, events):
+        connection.execute(insert(events).from_select(["external_id", "customer_id", "name", "at", "properties"], rows))
     return done

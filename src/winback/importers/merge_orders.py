@@ -33,9 +33,10 @@ from winback.importers.merging import (
     kept,
     note_changed,
     number_ids,
+    with_customers,
 )
 from winback.importers.staging import changed, index, staged_lines, staged_orders, touched
-from winback.store import VOID_STATUSES, Json, OrderStatus, order_lines, orders
+from winback.store import VOID_STATUSES, Json, OrderStatus, customers, order_lines, orders
 from winback.store.aggregates import refresh_selected
 
 _LINE = ("product_id", "name", "category", "quantity", "price_minor", "url")
@@ -61,14 +62,17 @@ def merge_orders(merge: Merge) -> Merged:
     if with_lines:
         _note_changed_lines(connection)
     done.count(connection, staged_orders)
-    _note_touched(connection)
     if done.updated:
+        _note_touched(connection)
         connection.execute(
             update(orders)
             .where(orders.c.id == staged_orders.c.target_id, orders.c.id.in_(select(changed.c.id)))
             .values(**merged, updated_at=merge.moment)
         )
+    known = connection.scalar(select(func.max(orders.c.id))) or 0
     _insert(merge)
+    new = select(orders.c.customer_id).distinct().where(orders.c.id > known, orders.c.customer_id.not_in(select(touched.c.id)))
+    connection.execute(insert(touched).from_select(["id"], new))
     if with_lines:
         find_targets(connection, staged_orders, orders)
         _write_lines(connection)
@@ -166,7 +170,7 @@ def _insert(merge: Merge) -> None:
     rows = (
         select(
             s.c.external_id,
-            s.c.customer_id,
+            customers.c.id,
             s.c.placed_at,
             func.coalesce(s.c.status, literal(OrderStatus.PLACED.value)),
             s.c.total_minor,
@@ -176,6 +180,7 @@ def _insert(merge: Merge) -> None:
             joined_objects(merge.connection, literal({}, Json), s.c.attributes),
             merge.moment,
         )
+        .select_from(with_customers(s))
         .where(s.c.target_id.is_(None))
         .order_by(s.c.line)
     )
@@ -221,10 +226,8 @@ def _write_lines(connection: Connection) -> None:
 
 
 def _note_touched(connection: Connection) -> None:
-    """Write down the customers whose orders change: those who had the order, and those who have it now."""
+    """Write down the customers whose known orders change: those who had the order, and those who have it now."""
     s = staged_orders
     had = select(orders.c.customer_id).where(orders.c.id.in_(select(changed.c.id)))
-    have = select(s.c.customer_id).where(
-        s.c.customer_id.is_not(None), or_(s.c.target_id.is_(None), s.c.target_id.in_(select(changed.c.id)))
-    )
+    have = select(s.c.customer_id).where(s.c.customer_id.is_not(None), s.c.target_id.in_(select(changed.c.id)))
     connection.execute(insert(touched).from_select(["id"], union(had, have)))

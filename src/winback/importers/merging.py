@@ -207,7 +207,10 @@ def find_targets(connection: Connection, staged: Table, known: Table) -> None:
 
 
 def find_customers(merge: Merge, staged: Table) -> int:
-    """Find each row's customer, by id or else by e-mail address; create those that are not there. Return how many were."""
+    """Name each row's customer, by id or else by e-mail address; create those that are not there. Return how many were.
+
+    Rows about what is known get the customer's row; the others find it by its name when they are written (`with_customers`).
+    """
     connection = merge.connection
     by_address = (
         select(customers.c.external_id)
@@ -237,9 +240,16 @@ def find_customers(merge: Merge, staged: Table) -> int:
     # SQLAlchemy keeps the row count of an INSERT only when asked to.
     created = connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
     connection.execute(
-        update(staged).where(customers.c.external_id == staged.c.customer).values(customer_id=customers.c.id)
-    )  # fmt: skip
+        update(staged)
+        .where(customers.c.external_id == staged.c.customer, staged.c.target_id.is_not(None))
+        .values(customer_id=customers.c.id)
+    )
     return created
+
+
+def with_customers(staged: Table) -> FromClause:
+    """Return staged rows beside their customers."""
+    return staged.join(customers, customers.c.external_id == staged.c.customer)
 
 
 def kept(merge: Merge, staged: FromClause, name: str, current: ColumnElement[Any]) -> ColumnElement[Any]:

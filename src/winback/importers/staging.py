@@ -53,7 +53,8 @@ staged_customers = _staged(
 
 staged_consents = Table(
     "staged_consents", _metadata,
-    Column("line", _Line),
+    Column("number", _Line, primary_key=True),
+    Column("line", _Line),  # of the customer's row
     Column("channel", String),
     Column("purpose", String),
     Column("granted", Boolean),
