@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, delete, func, insert, null, select
+from sqlalchemy import Connection, Engine, Table, delete, func, insert, null, select, text
 
 from winback.errors import InputError
 from winback.importers.customers import CustomerReader
@@ -101,6 +101,8 @@ def import_file(
             connection.commit()
             connection.execution_options(sqlite_begin="IMMEDIATE")
             exclusive(connection)
+            if engine.dialect.name == "postgresql":
+                connection.execute(text("SET LOCAL work_mem = '64MB'"))  # millions of rows are sorted
             _leave_erased_since(connection, reader)
             done = _merge(connection, settings, kind, reader, now)
             _record_run(connection, kind, path.name, now, done, tally)
