@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from winback.errors import InputError
 from winback.importers.files import Source, Unreadable, open_source
@@ -229,3 +231,26 @@ def test_a_result_without_time_has_no_speed() -> None:
         inserted=0, updated=0, unchanged=0, rejected=0, rows=5, customers_created=0, seconds=0.0, rejects_file=None
     )
     assert result.rows_per_second == 0
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.sampled_from(["1", ",", "\n", '"', '""', "a b", '"x\ny"', "\r\n", 'n" ', ""]), max_size=25), st.integers(1, 12)
+)
+def test_rows_are_the_same_however_much_is_read_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parts: list[str], size: int
+) -> None:
+    path = tmp_path / "file.csv"
+    path.write_text("id,note\n" + "".join(parts), newline="")
+
+    def rows(characters: int) -> Any:
+        monkeypatch.setattr("winback.importers.files._BLOCK", characters)
+        try:
+            with open_source(path, region="DE", format="csv", delimiter=",") as source:
+                return numbered(source)
+        except InputError as error:
+            return error.args
+
+    by_block = rows(size), rows(1 << 18)
+    monkeypatch.setattr("winback.importers.files._single_lines", lambda *_: None)
+    assert by_block == (rows(1 << 18), rows(1 << 18))
