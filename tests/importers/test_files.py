@@ -251,6 +251,6 @@ def test_rows_are_the_same_however_much_is_read_at_once(
         except InputError as error:
             return error.args
 
-    by_block = rows(size), rows(1 << 18)
+    by_block = rows(size), rows(1 << 16)
     monkeypatch.setattr("winback.importers.files._single_lines", lambda *_: None)
-    assert by_block == (rows(1 << 18), rows(1 << 18))
+    assert by_block == (rows(1 << 16), rows(1 << 16))

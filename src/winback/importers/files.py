@@ -26,7 +26,7 @@ _DELIMITERS = (",", ";", "\t", "|")
 _HEAD_LINES = 200
 
 #: Characters that are read at once, to the end of the line.
-_BLOCK = 1 << 18
+_BLOCK = 1 << 16
 
 #: The longest single cell; a cell past it is a quotation mark that was never closed.
 _LONGEST_CELL = 1 << 20
