@@ -39,6 +39,7 @@ class Sheet:
         class Taker:
             def add(self, row: tuple[Any, ...]) -> None:
                 told = dict(zip(columns, row, strict=True))
+                told.pop("number", None)
                 usual = {"weight": 1, "has_lines": False}
                 kept = [(name, value) for name, value in told.items() if value is not None and value != usual.get(name, ())]
                 sheet.rows.append((table.name, sorted(kept)))

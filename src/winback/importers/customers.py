@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import count
 from typing import Any
 
 from winback.addresses import is_zone, normalise_phone, zone_of_phone
@@ -38,8 +39,9 @@ class CustomerReader(RowReader):
         super().__init__(reading, header)
         self._customers = reading.loader(staged_customers, _STAGED)
         self._consents = reading.loader(
-            staged_consents, ("line", "channel", "purpose", "granted", "at", "source", "wording")
+            staged_consents, ("number", "line", "channel", "purpose", "granted", "at", "source", "wording")
         )  # fmt: skip
+        self._numbers = count(1)  # of answers
         self._plain: Loader | None = None  # of rows that are staged by their columns
 
     def prepare(self) -> None:
@@ -112,7 +114,8 @@ class CustomerReader(RowReader):
                 channel, _, purpose = name.partition("_")
                 source = get("consent_source") or self.reading.source
                 self._consents.add((
-                    line, channel, purpose, cells[name], get("consent_at"), source[:100], get("consent_wording"),
+                    next(self._numbers), line, channel, purpose, cells[name],
+                    get("consent_at"), source[:100], get("consent_wording"),
                 ))  # fmt: skip
 
     def stage_columns(self, columns: Columns, found: dict[str, Column]) -> bool:
@@ -155,13 +158,18 @@ class CustomerReader(RowReader):
 
     def _stage_answers(self, columns: Columns, found: dict[str, Column], nothing: Column) -> None:
         sources = [(each or self.reading.source)[:100] for each in found.get("consent_source", nothing)]
+        numbers = self._numbers
         told = [found.get("consent_at", nothing), sources, found.get("consent_wording", nothing)]
         for name in _CONSENTS:
             if name in found:
                 channel, _, purpose = name.partition("_")
                 rows = columns.rows({"answer": found[name], **dict(zip(("at", "source", "wording"), told, strict=True))})
                 self._consents.extend(
-                    [(line, channel, purpose, granted, *rest) for line, granted, *rest in rows if granted is not None]
+                    [
+                        (next(numbers), line, channel, purpose, granted, *rest)
+                        for line, granted, *rest in rows
+                        if granted is not None
+                    ]
                 )
 
     def _count_birthdays(self, born: Column, odd: set[int]) -> None:

@@ -53,7 +53,7 @@ staged_customers = _staged(
 
 staged_consents = Table(
     "staged_consents", _metadata,
-    Column("number", _Line, primary_key=True),
+    Column("number", _Line, primary_key=True, autoincrement=False),
     Column("line", _Line),  # of the customer's row
     Column("channel", String),
     Column("purpose", String),
