@@ -143,7 +143,7 @@ def test_sending_for_long_gives_planning_its_turn(sqlite: Engine, tmp_path: Path
     with freeze_time(now) as clock:
 
         def slowly() -> datetime:
-            clock.tick(timedelta(minutes=2))
+            clock.tick(timedelta(seconds=40))
             return system_clock.now()
 
         with _running(Daemon(sqlite, ShopFiles(shop.root), worker="test", every=_NEVER, now=slowly)):
