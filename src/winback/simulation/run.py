@@ -1,7 +1,7 @@
 """The loop: what people do, a look at the campaigns, what is due; moment after moment, as a daemon would.
 
 The near future is played as a daemon would run it: a pass every hour, and whenever something is due. What comes later rests on
-assumptions far more than on the hour, so it is looked at once a day, and messages go at the next full hour.
+assumptions far more than on the hour, so it is looked at once a day, and messages go up to four hours later.
 """
 
 from __future__ import annotations
@@ -32,8 +32,10 @@ from winback.simulation.people import People, Sent
 from winback.simulation.result import Simulated
 from winback.store import Channel, EnrollmentState, MessageState, enrollments, messages
 
-_HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
+
+#: In the far future what is due waits for the next multiple of this since midnight UTC.
+_FAR_STEP = timedelta(hours=4)
 
 #: The near future, and how often a pass is made in it at least.
 NEAR = timedelta(days=14)
@@ -49,6 +51,8 @@ _attempt = messages.c.next_attempt_at
 _NEXT_MESSAGE = select(func.min(_attempt, type_=_attempt.type)).where(
     messages.c.state == MessageState.PLANNED, _attempt > bindparam("at")
 )
+
+_DUE = select(messages.c.id).where(messages.c.state == MessageState.PLANNED, _attempt <= bindparam("at")).limit(1)
 
 _CHANNELS = [channel.value for channel in Channel]
 
@@ -79,8 +83,8 @@ def simulate(
 
     with connection.begin():
         world = World(connection, project, assumed, span.start)
-    # What may be late by less than an hour cannot wait for the hour.
-    patient = all(campaign.schedule.late >= _HOUR for campaign in project.campaigns.values())
+    # What may be late by less cannot wait.
+    patient = all(campaign.schedule.late >= _FAR_STEP for campaign in project.campaigns.values())
     since = at = look = span.start
     while at < span.until:
         with connection.begin():
@@ -99,7 +103,7 @@ def simulate(
             look = _next_look(project, at, near, every)
         since = at
         if due is not None and not near and patient:
-            due = _full_hour(due)
+            due = _far_step(due)
         at = look if due is None else min(look, due)
     with connection.begin():
         return summarize(world, assumed, span)
@@ -110,13 +114,13 @@ def _next_look(project: Project, at: datetime, near: bool, every: timedelta) -> 
     if near:
         return at + every
     zone = ZoneInfo(project.settings.shop.zone)
-    return start_of_day(start_of_day(at, zone) + _DAY + 2 * _HOUR, zone)  # a day may have 25 hours
+    return start_of_day(start_of_day(at, zone) + _DAY + timedelta(hours=2), zone)  # a day may have 25 hours
 
 
-def _full_hour(moment: datetime) -> datetime:
-    """Return the moment itself if it is a full hour, else the next one."""
-    begun = moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    return begun if begun == moment else begun + _HOUR
+def _far_step(moment: datetime) -> datetime:
+    """Return the first of the far future's moments that is not before this one."""
+    midnight = moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight + -(-(moment - midnight) // _FAR_STEP) * _FAR_STEP
 
 
 class World:
@@ -177,6 +181,8 @@ class World:
 
     def dispatch(self, at: datetime) -> None:
         """Ask the rules again for what is due, and let go what may go."""
+        if self.connection.scalar(_DUE, {"at": at}) is None:
+            return
         result = DispatchResult()
         more = True
         while more:
