@@ -3,8 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-# Two test processes suit the smallest machine; PYTEST_WORKERS=0 runs in one, for a debugger.
-PYTEST_WORKERS ?= 2
+# Tests often wait for servers and clocks, so three processes keep two processors busy; PYTEST_WORKERS=0 runs in one, for a debugger.
+PYTEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sqlalchemy import Connection, Engine, create_engine, delete, exists, make_url, select, text
 
 from tests.servers.postgres import postgres
@@ -20,6 +21,11 @@ from winback.store.migrate import migrate
 
 #: Set to a server's URL to use that one; else the tests start PostgreSQL themselves.
 POSTGRES_VARIABLE = "WINBACK_TEST_POSTGRES"
+
+
+# How long an example takes says more of what else the machine does than of our code.
+settings.register_profile("winback", deadline=None)
+settings.load_profile("winback")
 
 
 @pytest.fixture
