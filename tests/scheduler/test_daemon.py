@@ -143,12 +143,12 @@ def test_sending_for_long_gives_planning_its_turn(sqlite: Engine, tmp_path: Path
     with freeze_time(now) as clock:
 
         def slowly() -> datetime:
-            clock.tick(timedelta(seconds=40))
+            clock.tick(timedelta(minutes=2))
             return system_clock.now()
 
         with _running(Daemon(sqlite, ShopFiles(shop.root), worker="test", every=_NEVER, now=slowly)):
             _wait_until(lambda: states(sqlite) == {"sent": 10})
-    assert 1 < _finished(sqlite) < 10
+    assert _finished(sqlite) > 1
 
 
 def test_everybody_is_asked_once_an_hour_and_after_an_import(sqlite: Engine, shop: Project, now: datetime) -> None:
