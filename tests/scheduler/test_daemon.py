@@ -146,8 +146,10 @@ def test_sending_for_long_gives_planning_its_turn(sqlite: Engine, tmp_path: Path
             clock.tick(timedelta(minutes=2))
             return system_clock.now()
 
-        with _running(Daemon(sqlite, ShopFiles(shop.root), worker="test", every=_NEVER, now=slowly)):
-            _wait_until(lambda: states(sqlite) == {"sent": 10})
+        daemon = Daemon(sqlite, ShopFiles(shop.root), worker="test", every=_NEVER, now=slowly)
+        with _running(daemon):
+            # At rest before it is stopped: this clock would run out on the stopping, too.
+            _wait_until(lambda: states(sqlite) == {"sent": 10} and not daemon.busy)
     assert _finished(sqlite) > 1
 
 
