@@ -38,7 +38,7 @@ from winback.importers.staging import (
     staged_orders,
 )
 from winback.importers.tally import Rejects, Tally
-from winback.store import exclusive, import_runs, orders
+from winback.store import consents, customers, events, exclusive, import_runs, look_over, order_lines, orders
 from winback.store.erasure import erased_hashes
 
 #: How many more objects than at the last time there may be before Python looks for cycles; a block of rows has some thousand.
@@ -255,6 +255,7 @@ def _merge(
         line_mode=isinstance(reader, OrderReader) and reader.line_mode,
         row_by_row=row_by_row,
     )
+    look_over(connection, (customers, consents, orders, order_lines, events))
     done = _MERGES[kind](merge)
     if kind is Kind.ORDERS:
         newest = connection.scalar(select(func.max(orders.c.placed_at)))

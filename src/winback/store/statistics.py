@@ -11,10 +11,13 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, Table, text
 
-#: Tables that have grown to more than twice the pages that they had when they were looked at last.
-_GROWN = text("""
-SELECT relname FROM pg_class WHERE oid = ANY(CAST(CAST(:names AS text[]) AS regclass[]))
-AND pg_relation_size(oid) / CAST(current_setting('block_size') AS integer) > 2 * relpages + 100
+#: Tables that have grown to more than twice the pages that they had when they were looked at last, and those that were nearly
+#: empty for their pages then: somebody had deleted what was there, and PostgreSQL believes that new pages are as empty.
+_CHANGED = text("""
+SELECT name FROM (
+    SELECT relname AS name, relpages, reltuples, pg_relation_size(oid) / CAST(current_setting('block_size') AS integer) AS pages
+    FROM pg_class WHERE oid = ANY(CAST(CAST(:names AS text[]) AS regclass[]))
+) AS known WHERE pages > 2 * relpages + 100 OR (relpages > 0 AND reltuples < relpages AND pages > 10)
 """)
 
 
@@ -25,9 +28,9 @@ def filled(connection: Connection, table: Table, rows: int, *, many: int = 1000)
 
 
 def look_over(connection: Connection, tables: Iterable[Table]) -> None:
-    """Let PostgreSQL see tables that have grown much since they were looked at, by an import of a moment ago for example."""
+    """Let PostgreSQL see tables that have changed much since they were looked at, by an import of a moment ago for example."""
     if connection.dialect.name != "postgresql":
         return
     names = [table.name for table in tables]
-    for name in connection.scalars(_GROWN, {"names": names}).all():
+    for name in connection.scalars(_CHANGED, {"names": names}).all():
         connection.execute(text(f"ANALYZE {name}"))
