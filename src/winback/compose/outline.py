@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape as html_escape
-from itertools import pairwise
 from operator import itemgetter
 from typing import AnyStr, Generic
 
@@ -23,29 +22,17 @@ from winback.compose import links, mime
 from winback.compose.links import Tagging
 from winback.compose.message import LinkTarget
 from winback.compose.recording import MARK, MARKING
+from winback.compose.shape import CannotOutline
 from winback.compose.text import text_from_html
 
 #: What the outline of a page or text is cut at: marks, links by their number, the preview line and the picture's address.
 _CUT = re.compile("(?:\ue000|https://\ue002)([TAC])(\\d+)[\ue001\ue003]|https://\ue004(\\d+)\ue005|(\ue006)|(\ue007)")
 _PREVIEW, _PICTURE = "\ue006", "\ue007"
 
-_NO_MARKUP = "script|style|textarea|xmp|iframe|noembed|noframes|noscript|plaintext|template|select|svg|math"
-_MARKUP = re.compile(
-    rf"""<!--.*?-->|<(?P<raw>{_NO_MARKUP})\b.*?</(?P=raw)\s*>|<[/!?a-z](?:[^<>"']|"[^"]*"|'[^']*')*>""", re.IGNORECASE | re.DOTALL
-)
-#: Attributes that are nothing but text to whatever reads a page: no style depends on them. What mail and telephone links lead to
-#: is not: the text part is written differently when it is the link's own words.
-_FREE = re.compile(r"""\s(?:src|alt|href(?=\s*=\s*["']\s*https?:))\s*=\s*(?:"[^"]*"|'[^']*')""", re.IGNORECASE)
-_SELECTS_ATTRIBUTES = re.compile(r"\[\s*(?:href|src|alt)\b|:(?:empty|has)\b", re.IGNORECASE)
-
 _LED_BY_VALUE = re.compile("\\shref\\s*=\\s*(?:\"[^\"]*|'[^']*)[\ue000\ue002]", re.IGNORECASE)
 
 #: Targets of links that are remembered.
 _REMEMBERED = 20_000
-
-
-class CannotOutline(Exception):  # noqa: N818 - a way that is not open, and no error
-    """This letter must go the whole way."""
 
 
 @dataclass(slots=True)
@@ -342,65 +329,6 @@ class Outline:
         links.refuse_broken(address)
         url = links.tagged(address, self._tagging, label if link.named else None)
         return None if url is None or not links.is_counted(url, self._tagging) else links.labelled(url, label)
-
-
-@dataclass
-class Shape:
-    """A page with marks, where values stand that styles or structure may depend on: each set of those has its own outline."""
-
-    page: str
-    pinned: tuple[int, ...]
-    outlines: dict[tuple[str, ...], Outline | None] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, page: str) -> Shape:
-        """Find out where a page's values stand; raise CannotOutline where that matters too much."""
-        pinned: list[int] = []
-        pieces: list[str] = []
-        end = 0
-        for token in _MARKUP.finditer(page):
-            pieces.append(_marked(page[end : token.start()], "T"))
-            end, whole = token.end(), token[0]
-            if whole.startswith("<!--"):
-                pieces.append(_marked(whole, "C"))
-                continue
-            if token["raw"]:
-                if token["raw"].lower() == "style" and _SELECTS_ATTRIBUTES.search(whole):
-                    raise CannotOutline
-                pieces.append(whole)
-                pinned += _numbers(whole)
-                continue
-            free = _FREE.sub(lambda found: _marked(found[0], "A"), whole)
-            pieces.append(free)
-            pinned += _numbers(free)
-        pieces.append(_marked(page[end:], "T"))
-        return cls(_whole("".join(pieces)), tuple(pinned))
-
-    def with_pinned(self, values: Sequence[str]) -> str:
-        """Return the page with the values that matter to it."""
-        return MARK.sub(lambda mark: mark[0] if mark[1] else str(escape(values[int(mark[2])])), self.page)
-
-
-def marked_text(text: str) -> str:
-    """Return a text part with its marks ready for an outline; raise CannotOutline where they are not whole."""
-    return _whole(_marked(text, "T"))
-
-
-def _whole(text: str) -> str:
-    """Return a text; raise CannotOutline unless each mark stands there once at most, in order, and nothing looks like one."""
-    numbers = [int(number) for _, number in MARK.findall(text)]
-    if any(second <= first for first, second in pairwise(numbers)) or MARKING.search(MARK.sub("", text)):
-        raise CannotOutline
-    return text
-
-
-def _marked(text: str, kind: str) -> str:
-    return MARK.sub(lambda mark: f"{mark[0][: -len(mark[2]) - 1]}{kind}{mark[2]}{mark[0][-1]}", text)
-
-
-def _numbers(text: str) -> list[int]:
-    """Return the marks that have no kind yet."""
-    return [int(number) for kind, number in MARK.findall(text) if not kind]
 
 
 def _picking(places: Sequence[int]) -> Callable[[Sequence[AnyStr]], Sequence[AnyStr]]:

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 from winback.compose.links import Tagging
 from winback.compose.message import LinkTarget
-from winback.compose.outline import CannotOutline, Given, Outline, Shape, Signed, marked_text
+from winback.compose.outline import Given, Outline, Signed
 from winback.compose.place import Place
 from winback.compose.recording import Recorder, TooManyError
 from winback.compose.render import Renderer
+from winback.compose.shape import CannotOutline, Shape, marked_text
 from winback.errors import RenderError
 
 #: Outlines that are kept; one takes about three times the bytes of its letter.
