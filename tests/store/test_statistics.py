@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
 from sqlalchemy import Connection, Engine, delete, insert, text
 
 from tests.rows import add_customer
@@ -56,7 +57,8 @@ def test_tables_that_were_empty_when_they_were_looked_at_are_looked_over(engine:
         assert _known(connection, "consents") in (1_000, None)
 
 
-def test_the_orders_of_many_are_counted_in_a_table_that_was_empty_when_it_was_looked_at(engine: Engine) -> None:
+@pytest.mark.parametrize("named", [False, True])
+def test_the_orders_of_many_are_counted_in_a_table_that_was_empty_when_it_was_looked_at(engine: Engine, named: bool) -> None:
     """The plan for no rows is cubic in their number: of 2 000 customers it took longer than a quarter of an hour."""
     person = {"local_zone": "Europe/Berlin", "attributes": {}, "created_at": NOW, "updated_at": NOW}
     order = {"placed_at": NOW, "status": "paid", "total_minor": 2000, "currency": "USD", "attributes": {}, "updated_at": NOW}
@@ -71,6 +73,6 @@ def test_the_orders_of_many_are_counted_in_a_table_that_was_empty_when_it_was_lo
                 filled(connection, table, 0, many=0)
             connection.execute(insert(customers), people)
             connection.execute(insert(orders), bought)
-        refresh_customers(connection, None)
+        refresh_customers(connection, many if named else None)
         assert connection.scalar(text("SELECT SUM(order_count) FROM customers")) == len(many)
         assert _known(connection, "orders") in (len(many), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, TextClause, text
 
@@ -79,18 +79,20 @@ def refresh_customers(connection: Connection, customer_ids: Sequence[int] | None
     distinct order days (UTC), empty with fewer than two days; `spent_minor` and `currency` follow the newest order's currency.
     """
     if customer_ids is None:
-        refresh_selected(connection, "SELECT id FROM customers")
+        _refresh(connection, "SELECT id FROM customers")
     elif customer_ids:
-        connection.execute(
-            _statement(connection, _GIVEN[connection.dialect.name]), {"ids": json.dumps([int(each) for each in customer_ids])}
-        )
+        _refresh(connection, _GIVEN[connection.dialect.name], {"ids": json.dumps([int(each) for each in customer_ids])})
 
 
 def refresh_selected(connection: Connection, touched: str) -> None:
     """Compute the order aggregates of the customers whose distinct ids a SELECT (column `id`, no parameters) gives."""
+    _refresh(connection, touched)
+
+
+def _refresh(connection: Connection, touched: str, values: Mapping[str, str] | None = None) -> None:
     # The statement joins many with many: planned for empty tables it takes hours.
     look_over(connection, (customers, orders))
-    connection.execute(_statement(connection, touched))
+    connection.execute(_statement(connection, touched), values)
 
 
 def _statement(connection: Connection, touched: str) -> TextClause:
