@@ -16,6 +16,7 @@ from tests.audience.world import NOW, ago, context
 from tests.rows import add_customer
 from winback.audience import ScoreModel, score_statement, update_scores
 from winback.audience.horizon import Horizon
+from winback.audience.score_points import points
 from winback.store import customers, events, installation, reading, score_crossings, score_states, writing
 
 LEVELS = [{"name": "cold", "from": 0}, {"name": "warm", "from": 20}, {"name": "hot", "from": 50}]
@@ -60,6 +61,8 @@ def lead(engine: Engine) -> int:
         ({"half_life": "10d", "hysteresis": 4}, [("webinar", 10)], 15, "cold"),
         ({}, [("careers", 3)], 0, "cold"),  # never below the floor
         ({"floor": -50, "levels": [{"name": "out", "from": -50}, {"name": "in", "from": 5}]}, [("careers", 3)], -10, "out"),
+        # Two rules about one event both count.
+        ({"rules": [{"event": "visit", "points": 4}, {"event": "visit", "points": 2}]}, [("visit", 3), ("visit", 2)], 12, "cold"),
         ({"cap": 70}, [("webinar", 3), ("webinar", 2), ("webinar", 1)], 70, "hot"),
         (
             {"rules": [{"event": "visit", "points": 4, "at_most": "2 in 30d"}]},
@@ -192,6 +195,16 @@ _GROUPED = [
 _changes = st.sampled_from(
     [{}, {"half_life": "5d"}, {"half_life": "30d"}, {"expires": "25d"}, {"rules": _GROUPED, "groups": {"site": "2 in 30d"}}]
 )
+
+
+def test_the_events_of_everybody_are_read_once_in_an_index_that_holds_all_of_them(engine: Engine) -> None:
+    """Looked up by their names in the table, one rule after the other, they took SQLite four times as long."""
+    if engine.dialect.name == "postgresql":
+        pytest.skip("it knows how many they are, and chooses by itself")
+    asked = points(_model(), context(), chosen=None).compile(engine, compile_kwargs={"literal_binds": True})
+    with reading(engine) as connection:
+        steps = [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked}")]
+    assert steps == ["SCAN events USING COVERING INDEX ix_events_customer"]
 
 
 @given(steps=_steps, changes=_changes, hysteresis=st.sampled_from([0, 8]))

@@ -52,7 +52,7 @@ from sqlalchemy.types import TypeEngine
 
 from winback.audience.context import AudienceContext
 from winback.audience.horizon import Horizon
-from winback.audience.score_points import KINDS, fit_points, points, source
+from winback.audience.score_points import KINDS, fit_points, people, points
 from winback.audience.scores import ScoreModel
 from winback.store import (
     Id,
@@ -63,6 +63,7 @@ from winback.store import (
     installation,
     interactions,
     late,
+    look_over,
     score_crossings,
     score_states,
     seconds_between,
@@ -78,7 +79,7 @@ _RECOMPUTE_EVERY = timedelta(days=7)
 #: Faded points come back from their scale with an error in the last digits; a threshold is reached all the same.
 _TOLERANCE = 1e-9
 
-#: Values written at once, from which on what the database knows of all values is worth being renewed.
+#: Values written at once, from which on it is asked whether what the database knows of all values is out of date.
 _MANY = 10_000
 
 #: An INSERT … SELECT tells how many rows it wrote when it is asked to.
@@ -126,8 +127,10 @@ def _update(connection: Connection, model: ScoreModel, statements: _Statements, 
     fades = model.half_life is not None and not model.fit
     every = _RECOMPUTE_EVERY if fades else _REFRESH_EVERY
     connection.execute(delete(_chosen))
+    fill_moments = statements.fill_moments
     if is_new or not timedelta() <= now - (seen.everybody_at or _EPOCH) < every:
         _choose_everybody(connection, model)
+        fill_moments = statements.fill_moments_of_all()
     else:
         filled(connection, _chosen, connection.execute(statements.choose_active, execution_options=_COUNTED).rowcount)
         newest = replace(newest, everybody_at=seen.everybody_at)
@@ -136,11 +139,12 @@ def _update(connection: Connection, model: ScoreModel, statements: _Statements, 
     # Most passes choose nobody.
     if connection.scalar(select(_chosen.c.customer_id).limit(1)) is not None:
         connection.execute(delete(_moments))
-        filled(connection, _moments, connection.execute(statements.fill_moments, execution_options=_COUNTED).rowcount)
+        filled(connection, _moments, connection.execute(fill_moments, execution_options=_COUNTED).rowcount)
         # Under a new definition nobody reaches a level in the past: editing a file starts no messages.
         connection.execute(_crossings(model, since=seen.at) if changed else statements.write_crossings)
         written = connection.execute(statements.write_states, execution_options=_COUNTED)
-        filled(connection, score_states, written.rowcount, many=_MANY)
+        if written.rowcount >= _MANY:
+            look_over(connection, (score_states,))
     newest.write(connection, model)
 
 
@@ -151,6 +155,7 @@ class _Statements:
         self.seen = _Seen()
         self.choose_active = _choice_of_those_who_did_something(model, context, self)
         self.fill_moments = _ranked_into_moments(model, context)
+        self.fill_moments_of_all = partial(_ranked_into_moments, model, context, everybody=True)  # rarely asked
         self.write_crossings = _crossings(model, since=None)
         self.write_states = _states(model, context, backend)
 
@@ -200,7 +205,7 @@ def _choose_everybody(connection: Connection, model: ScoreModel) -> None:
         chosen: Any = select(customers.c.id)
     else:
         known = select(score_states.c.customer_id).where(score_states.c.model == model.name)
-        chosen = union(known, *(select(rows.c.customer_id) for rule in model.rules for rows in [source(rule).subquery()]))
+        chosen = union(known, *people(model))
     written = connection.execute(insert(_chosen).from_select(["customer_id"], chosen), execution_options=_COUNTED)
     filled(connection, _chosen, written.rowcount)
 
@@ -259,16 +264,16 @@ def _fade(connection: Connection, model: ScoreModel, now: datetime) -> None:
     connection.execute(update(score_states).where(*others).values(value=faded, updated_at=moment))
 
 
-def _ranked_into_moments(model: ScoreModel, context: AudienceContext) -> Insert:
-    ranked = _ranked(model, context).subquery("ranked")
+def _ranked_into_moments(model: ScoreModel, context: AudienceContext, *, everybody: bool = False) -> Insert:
+    ranked = _ranked(model, context, everybody=everybody).subquery("ranked")
     worth_keeping = or_(ranked.c.after > ranked.c.before, ranked.c.at == context.now)
     names = [column.name for column in _moments.columns]
     return insert(_moments).from_select(names, select(*(ranked.c[name] for name in names)).where(worth_keeping))
 
 
-def _ranked(model: ScoreModel, context: AudienceContext) -> Select[Any]:
+def _ranked(model: ScoreModel, context: AudienceContext, *, everybody: bool) -> Select[Any]:
     """Select every moment of the chosen customers with the value after it, and the number of the level before and after it."""
-    valued = _valued(model, context).subquery("valued")
+    valued = _valued(model, context, everybody=everybody).subquery("valued")
     earlier: dict[str, Any] = {"partition_by": valued.c.customer_id, "order_by": valued.c.at, "rows": (None, -1)}
     until: dict[str, Any] = {**earlier, "rows": (None, 0)}
     marks = []
@@ -307,10 +312,11 @@ def _within(value: ColumnElement[Any], low: float, high: float) -> ColumnElement
     return case((value < low, low), (value > high, high), else_=value)
 
 
-def _valued(model: ScoreModel, context: AudienceContext) -> Select[Any]:
+def _valued(model: ScoreModel, context: AudienceContext, *, everybody: bool) -> Select[Any]:
     """Select every moment of the chosen customers with the value right before (`pre`) and after (`post`) it."""
     here = select(_chosen.c.customer_id, context.now.label("at"), literal(0.0, Float()).label("points"))
-    counted = points(model, context, chosen=select(_chosen.c.customer_id)).subquery("counted")
+    chosen = None if everybody else select(_chosen.c.customer_id)  # of everybody, each one is among them
+    counted = points(model, context, chosen=chosen).subquery("counted")
     given = select(counted.c.customer_id, counted.c.at, counted.c.points)
     gathered = union_all(here, given).subquery("gathered")
     moments = (
