@@ -145,7 +145,13 @@ class Message(SQLModel, table=True):
         ),
         Index("ix_messages_customer", "customer_id", "channel", "due_at"),
         Index("ix_messages_campaign", "campaign", "step", "state"),
-        Index("ix_messages_provider", "gateway", "provider_id"),
+        Index(
+            "ix_messages_provider",
+            "gateway",
+            "provider_id",
+            sqlite_where=text("provider_id IS NOT NULL"),
+            postgresql_where=text("provider_id IS NOT NULL"),
+        ),
     )
 
     id: str = Field(max_length=36, primary_key=True)
