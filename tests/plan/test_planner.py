@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import Engine, event, func, insert, select, update
+from sqlalchemy import Engine, event, func, insert, select, text, update
 
 from tests.plan.conftest import ShopMaker
 from tests.rows import add_customer, add_order
@@ -22,6 +22,7 @@ from winback.store import (
     enrollments,
     interactions,
     messages,
+    orders,
     plan_funnels,
     reading,
     segment_members,
@@ -104,6 +105,29 @@ def _plan(engine: Engine, project: Project, now: datetime):  # type: ignore[no-u
         result = plan(connection, project, now)
     assert [campaign.error for campaign in result.campaigns] == [None] * len(result.campaigns)
     return result
+
+
+def test_an_enrollment_about_the_last_order_knows_its_row(engine: Engine, make_shop: ShopMaker, now: datetime) -> None:
+    """The audience does not look the orders up: only those who come in need theirs."""
+    project = make_shop(sleeping=SLEEPING)
+    with writing(engine) as connection:
+        for name in ("ANNA", "BEN"):
+            customer = add_customer(connection, name, now - timedelta(days=500), email_marketing=True)
+            for days in (300, 100):
+                add_order(connection, f"{name}-{days}", customer, now - timedelta(days=days))
+        plan(connection, project, now)
+        about = select(enrollments.c.occasion, orders.c.external_id).join(orders, orders.c.id == enrollments.c.order_id)
+        assert sorted(map(tuple, connection.execute(about))) == [("ANNA-100", "ANNA-100"), ("BEN-100", "BEN-100")]
+
+
+def test_postgresql_sorts_a_pass_in_memory(engine: Engine, make_shop: ShopMaker, now: datetime) -> None:
+    if engine.dialect.name == "sqlite":
+        pytest.skip("it has its memory from when the file is opened")
+    with writing(engine) as connection:
+        plan(connection, make_shop(sleeping=SLEEPING), now)
+        assert connection.scalar(text("SHOW work_mem")) == "32MB"
+    with reading(engine) as connection:
+        assert connection.scalar(text("SHOW work_mem")) == "4MB"
 
 
 def test_a_sleeper_comes_in_once_and_gets_a_message_a_day_ahead(engine: Engine, make_shop: ShopMaker, now: datetime) -> None:

@@ -30,11 +30,7 @@ def sleeping(audience: Sleeping, context: AudienceContext) -> Select[Any]:
         sleeps = asleep(inactive.rhythms, context)
     if inactive.at_most is not None:
         sleeps = and_(sleeps, last >= _before(context, inactive.at_most))
-    return (
-        row(occasion=customers.c.last_order_id, ripe_at=context.now, anchor_at=context.now, order_id=orders.c.id)
-        .join_from(customers, orders, orders.c.external_id == customers.c.last_order_id)
-        .where(sleeps)
-    )
+    return row(occasion=customers.c.last_order_id, ripe_at=context.now, anchor_at=context.now).where(sleeps)
 
 
 def _before(context: AudienceContext, ago: timedelta, *, and_that_day: bool = False) -> ColumnElement[datetime]:
@@ -80,11 +76,8 @@ def after_order(audience: AfterOrder, context: AudienceContext) -> Select[Any]:
 def replenish(audience: Replenish, context: AudienceContext) -> Select[Any]:
     """Select customers whose next order is expected, so long before or after that moment."""
     expected = later_by_rhythms(1, by=audience.offset)
-    return (
-        row(occasion=customers.c.last_order_id, ripe_at=expected, anchor_at=expected, order_id=orders.c.id)
-        .join_from(customers, orders, orders.c.external_id == customers.c.last_order_id)
-        .where(*between(expected, context, timedelta()))
-    )
+    found = row(occasion=customers.c.last_order_id, ripe_at=expected, anchor_at=expected)
+    return found.where(*between(expected, context, timedelta()))
 
 
 def milestone(audience: Milestone, context: AudienceContext) -> Selected:

@@ -160,6 +160,10 @@ class Preset(FileModel):
         """Return the segments, of those given or of its own, whose coming and going the preset follows."""
         return {}
 
+    #: Whether the occasion is the customer's last order. Its row is looked up when they come in: most who are asked about
+    #: are in already, and to find the orders of all takes as long as all the rest of the question.
+    by_last_order: ClassVar[bool] = False
+
     #: Whether what a person has just done lets them in; of the others, whom a date or a long time lets in, nobody is in a hurry.
     at_once: ClassVar[bool] = False
 
@@ -179,6 +183,8 @@ class Sleeping(Preset):
         examples=["90d..365d"],
         json_schema_extra={"default": "90d"},
     )
+
+    by_last_order: ClassVar[bool] = True
 
 
 class Birthday(Preset):
@@ -321,6 +327,8 @@ class Replenish(Preset):
     offset: Offset = Field(
         timedelta(), description="Days before or after that moment: '-3d' is three days before.", examples=["-3d"]
     )
+
+    by_last_order: ClassVar[bool] = True
 
     @property
     def about_an_order(self) -> bool:

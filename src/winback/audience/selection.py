@@ -37,7 +37,8 @@ def select_audience(audience: Preset, context: AudienceContext) -> Selected:
     """Return the SELECT of everybody in an audience: customer_id, occasion, anchor_at or anchor_on, order_id, ripe_at.
 
     What happened, or is due, between the clock's `since` and `until` is looked for. Consent and other rules are not asked.
-    `ripe_at` is the moment by which a person whom the occasion lets in is in, however late we look.
+    `ripe_at` is the moment by which a person whom the occasion lets in is in, however late we look. `order_id` is left empty by
+    presets that go by the last order: the occasion says which it is.
     """
     selected: Selected = _PRESETS[type(audience)](audience, context)
     if audience.where is None:

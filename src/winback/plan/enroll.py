@@ -11,9 +11,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from winback.plan.tables import candidates, slots
 from winback.policy import Slot, Timetable, after_date, after_moment, zone_of
 from winback.project import Campaign, Project
-from winback.store import EnrollmentState, UtcDateTime, enrollments, filled
+from winback.store import EnrollmentState, UtcDateTime, enrollments, look_over, orders
 
-#: People who come in at once, from which on what the database knows of all enrollments is worth being renewed.
+#: People who come in at once, from which on it is asked whether what the database knows of all enrollments is out of date.
 _MANY = 10_000
 
 _COPIED = ("customer_id", "occasion", "anchor_at", "anchor_on", "order_id", "zone", "variant", "held_out")
@@ -40,7 +40,8 @@ def enroll(connection: Connection, project: Project, campaign: Campaign, now: da
         ],
     )
     count = sum(_insert(connection, campaign, now, anchor) for anchor in ("anchor_at", "anchor_on"))
-    filled(connection, enrollments, count, many=_MANY)
+    if count >= _MANY:
+        look_over(connection, (enrollments,))
     return count
 
 
@@ -56,18 +57,23 @@ def _first_slot(
 
 def _insert(connection: Connection, campaign: Campaign, now: datetime, anchor: str) -> int:
     same_place = (slots.c.zone == candidates.c.zone) & (slots.c.country == candidates.c.country)
+    source = candidates.join(slots, same_place & (slots.c[anchor] == candidates.c[anchor]))
+    copied = {name: candidates.c[name] for name in _COPIED}
+    if campaign.audience.by_last_order:
+        source = source.outerjoin(orders, orders.c.external_id == candidates.c.occasion)
+        copied["order_id"] = orders.c.id
     # Joined by one kind of anchor at a time: plain equality uses a hash or an index, "is not distinct from" does not.
     rows = (
         select(
             literal(campaign.name),
-            *(candidates.c[name] for name in _COPIED),
+            *copied.values(),
             literal(EnrollmentState.ACTIVE.value),
             literal(campaign.steps[0].name),
             slots.c.due_at,
             slots.c.due_on,
             literal(now, UtcDateTime()),
         )
-        .join_from(candidates, slots, same_place & (slots.c[anchor] == candidates.c[anchor]))
+        .select_from(source)
         .where(candidates.c.failure.is_(None))
         .order_by(candidates.c.id)
     )
