@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import Connection, Engine, delete, insert, text
+from sqlalchemy import Column, Connection, Engine, Integer, MetaData, Table, delete, insert, text
 
 from tests.rows import add_customer
 from winback.store import consents, customers, filled, look_over, orders, writing
@@ -35,6 +35,22 @@ def test_what_a_transaction_has_written_is_seen_where_it_is_much(engine: Engine)
         assert _known(connection, "consents") == before
         filled(connection, consents, 50, many=50)
         assert _known(connection, "consents") in (50, None)
+
+
+def test_a_table_of_the_transaction_is_looked_at_briefly(engine: Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        pytest.skip("it has nothing to see")
+    numbers = Table("numbers", MetaData(), Column("number", Integer), prefixes=["TEMPORARY"])
+    with writing(engine) as connection:
+        numbers.create(connection)
+        connection.execute(text("INSERT INTO numbers SELECT generate_series(1, 5000)"))
+        filled(connection, numbers, 5000)
+        assert _known(connection, "numbers") == 5000
+        bounds = text(
+            "SELECT array_length(CAST(CAST(histogram_bounds AS text) AS integer[]), 1) FROM pg_stats WHERE tablename = 'numbers'"
+        )
+        assert connection.scalar(bounds) == 11
+        assert connection.scalar(text("SHOW default_statistics_target")) == "100"  # of the other tables it is to know more
 
 
 def test_tables_that_have_grown_are_looked_over(engine: Engine) -> None:

@@ -14,13 +14,13 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from winback.ledger.states import is_edge
-from winback.store import MessageState, UtcDateTime, filled, message_history, messages
+from winback.store import MessageState, UtcDateTime, look_over, message_history, messages
 from winback.store.given import given
 
 #: Messages handled by one statement.
 _BATCH = 1000
 
-#: Messages written at once, from which on what the database knows of all messages is worth being renewed.
+#: Messages written at once, from which on it is asked whether what the database knows of all messages is out of date.
 _MANY = 10_000
 
 #: States in which a message may be written; every other is reached by an edge.
@@ -75,7 +75,8 @@ def insert_selected(connection: Connection, rows: Select[Any], *, now: datetime,
         # At once: PostgreSQL, when it takes the history for empty, reads for each message all that it has just written there.
         written = statement.returning(messages.c.id, messages.c.state, messages.c.reason).cte("written")
         count = connection.execute(_first_history(select(written), now, worker), execution_options=_COUNTED).rowcount
-        filled(connection, messages, count, many=_MANY)
+        if count >= _MANY:
+            look_over(connection, (messages,))
         return count
     count = connection.execute(statement, execution_options=_COUNTED).rowcount
     fresh = (
