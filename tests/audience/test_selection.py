@@ -160,6 +160,21 @@ def test_after_an_order(engine: Engine) -> None:
     assert _selected(engine, _audience("after_order", after="voided"), since=since) == [("EMIL", "E0", ago(18), None)]
 
 
+def test_anniversaries_are_written_down_without_a_parameter_for_each_year(engine: Engine) -> None:
+    """Two of each day of sixty years made a statement that took longer to write down than to run."""
+    audience = select_audience(_audience("birthday", field="first_order"), context())
+    with reading(engine) as connection:
+        asked = audience.compile(engine)
+        assert len(asked.params) < 100
+        key = audience._generate_cache_key()
+        assert key is not None  # SQLAlchemy finds it again,
+        other = select_audience(_audience("birthday", field="first_order", offset="1d"), context())._generate_cache_key()
+        assert key != other  # and no other one in its place
+        if engine.dialect.name == "sqlite":
+            plan = f"EXPLAIN QUERY PLAN {audience.compile(engine, compile_kwargs={'literal_binds': True})}"
+            assert "ix_customers_first_order" in str(connection.exec_driver_sql(plan).all())
+
+
 def test_the_first_order_is_one_and_only_one(engine: Engine) -> None:
     """Of two at one moment it is the one that was written first; a voided one does not count, but can be a first attempt."""
     with writing(engine) as connection:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import date, time
-from functools import partial
+from datetime import date, datetime, time
+from functools import lru_cache, partial
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, String, and_, false, func, literal, or_, true
+from sqlalchemy import ColumnElement, String, and_, func, literal, or_, true
 
 from winback.audience.context import AudienceContext
 from winback.audience.holidays import countries_with
 from winback.audience.occasions import DAY, Selected, elsewhere, end_of, local_dates, row, together
 from winback.audience.presets import Birthday, Everyone
-from winback.audience.sql import attribute_value, is_one_of
+from winback.audience.sql import attribute_value, is_one_of, is_within
 from winback.clock import local_instant
 from winback.store import customers
 
@@ -46,21 +46,26 @@ def _falls_on(audience: Birthday, day: date, context: AudienceContext) -> Column
     if audience.field == "birthday":
         return or_(*(and_(customers.c.birth_month == month, customers.c.birth_day == number) for month, number in days))
     if audience.field == "first_order":
-        return or_(false(), *_anniversaries(day, days, ZoneInfo(context.shop_zone)))
+        return is_within(customers.c.first_order_at, _anniversaries(day, days, ZoneInfo(context.shop_zone)))
     written = attribute_value(customers.c.attributes, audience.field.removeprefix("attributes."), "text")
     # A date of one's own is written 2019-05-17, or --05-17 where the year is unknown: its last five letters say the day.
     month_and_day = func.substr(written, func.length(written) - 4, 5)
     return month_and_day.in_([f"{month:02d}-{number:02d}" for month, number in days])
 
 
-def _anniversaries(day: date, days: Sequence[tuple[int, int]], zone: ZoneInfo) -> Iterator[ColumnElement[bool]]:
+def _anniversaries(day: date, days: Sequence[tuple[int, int]], zone: ZoneInfo) -> Iterator[tuple[datetime, datetime]]:
+    """Yield the days of earlier years whose anniversary it is, from midnight to midnight where the shop is."""
     for year in range(day.year - _YEARS, day.year):
         for month, number in days:
             if (month, number) == (2, 29) and not _is_leap(year):
                 continue
             first = date(year, month, number)
-            start, end = (local_instant(each, time(0), zone) for each in (first, first + DAY))
-            yield and_(customers.c.first_order_at >= start, customers.c.first_order_at < end)
+            yield _midnight(first, zone), _midnight(first + DAY, zone)
+
+
+@lru_cache(maxsize=2048)  # a day's end is the next one's beginning, and most are asked for again in the next pass
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    return local_instant(day, time(0), zone)
 
 
 def _is_leap(year: int) -> bool:

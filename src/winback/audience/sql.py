@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import BigInteger, Boolean, Float, String, literal, literal_column
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.elements import ColumnElement
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.visitors import InternalTraversal
 
 from winback.store import UtcDateTime
 
@@ -47,6 +48,39 @@ def _in_passing_sqlite(element: Any, compiler: Any, **kw: Any) -> str:
 @compiles(in_passing, "postgresql")
 def _in_passing_postgresql(element: Any, compiler: Any, **kw: Any) -> str:
     return str(compiler.process(element.clauses, **kw))
+
+
+class is_within(FunctionElement[bool]):
+    """SQL: a moment lies in one of some spans, each from its beginning to before its end.
+
+    The moments are written into the statement as they are: to bind hundreds of them takes many times as long as to look them up.
+    """
+
+    type = Boolean()
+    inherit_cache = True
+    name = "is_within"
+    # As text they are a part of the statement, by which SQLAlchemy finds it again.
+    _traverse_internals = [*FunctionElement._traverse_internals, ("spans", InternalTraversal.dp_plain_obj)]  # noqa: RUF012
+
+    def __init__(self, column: ColumnElement[Any], spans: Iterable[tuple[datetime, datetime]]) -> None:
+        self.spans = tuple(spans)
+        super().__init__(column)
+
+    def self_group(self, against: Any = None) -> Self:
+        """Stand in a condition as it is: `(…) = 1` would keep SQLite from using an index."""
+        return self
+
+
+@compiles(is_within)
+def _is_within(element: Any, compiler: Any, **kw: Any) -> str:
+    column = compiler.process(element.clauses, **kw)
+
+    def written(at: datetime) -> str:
+        value = UtcDateTime().process_bind_param(at, compiler.dialect)
+        return f"TIMESTAMPTZ '{value.isoformat()}'" if isinstance(value, datetime) else str(value)
+
+    spans = [f"{column} >= {written(start)} AND {column} < {written(end)}" for start, end in element.spans]
+    return f"({' OR '.join(spans)})" if spans else "(1 = 0)"
 
 
 class whole_days(FunctionElement[int]):
