@@ -15,6 +15,8 @@ from tests.rows import add_customer, add_order
 from winback.audience import Segment
 from winback.audience.presets import EnteredSegment
 from winback.plan import explain, forecast, plan, previewing
+from winback.plan.steps import _PEOPLE
+from winback.plan.tables import own_tables
 from winback.project import Project
 from winback.store import (
     campaign_states,
@@ -118,6 +120,17 @@ def test_an_enrollment_about_the_last_order_knows_its_row(engine: Engine, make_s
         plan(connection, project, now)
         about = select(enrollments.c.occasion, orders.c.external_id).join(orders, orders.c.id == enrollments.c.order_id)
         assert sorted(map(tuple, connection.execute(about))) == [("ANNA-100", "ANNA-100"), ("BEN-100", "BEN-100")]
+
+
+def test_postgresql_begins_each_part_of_the_people_where_the_one_before_ended(engine: Engine) -> None:
+    """It read all enrollments from the first on for each part: of a million people most of a pass."""
+    if engine.dialect.name == "sqlite":
+        pytest.skip("it looks each enrollment up")
+    with writing(engine) as connection, own_tables(connection):
+        asked = _PEOPLE.params(last=7).compile(engine, compile_kwargs={"literal_binds": True})
+        steps = str(connection.exec_driver_sql(f"EXPLAIN {asked}").all())
+    assert "(enrollment_id > 7)" in steps
+    assert "(id > 7)" in steps
 
 
 def test_postgresql_sorts_a_pass_in_memory(engine: Engine, make_shop: ShopMaker, now: datetime) -> None:

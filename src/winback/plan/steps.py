@@ -32,6 +32,7 @@ from sqlalchemy import (
 
 from winback import ledger
 from winback.audience import AudienceContext
+from winback.audience.sql import in_passing
 from winback.plan.tables import names, ripe, slots
 from winback.policy import (
     COMING,
@@ -85,11 +86,13 @@ _LET_GO = (
 )
 _FORGET_GONE = delete(ripe).where(_AT_EXIT)
 
+#: Some of the people, in the order of their enrollments. PostgreSQL does not conclude from where the one table is to begin where
+#: the other is: without being told, it read all enrollments from the first on for each part.
 _PEOPLE = (
     select(ripe.c.enrollment_id, customers.c.external_id, enrollments.c.occasion)
     .join(enrollments, enrollments.c.id == ripe.c.enrollment_id)
     .join(customers, customers.c.id == enrollments.c.customer_id)
-    .where(ripe.c.enrollment_id > bindparam("last"))
+    .where(ripe.c.enrollment_id > bindparam("last"), in_passing(enrollments.c.id) > bindparam("last"))
     .order_by(ripe.c.enrollment_id)
     .limit(_CHUNK)
 )
