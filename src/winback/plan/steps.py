@@ -86,6 +86,8 @@ _LET_GO = (
 )
 _FORGET_GONE = delete(ripe).where(_AT_EXIT)
 
+_FIRST = select(func.min(ripe.c.enrollment_id))
+
 #: Some of the people, in the order of their enrollments. PostgreSQL does not conclude from where the one table is to begin where
 #: the other is: without being told, it read all enrollments from the first on for each part.
 _PEOPLE = (
@@ -247,7 +249,8 @@ def _exit(connection: Connection) -> int:
 def _name_messages(connection: Connection, campaign: Campaign, step: Step) -> None:
     """Fill `names` for everybody in `ripe`."""
     connection.execute(delete(names))
-    last = count = 0
+    count = 0
+    last = (connection.scalar(_FIRST) or 0) - 1
     while rows := connection.execute(_PEOPLE, {"last": last}).all():
         last = rows[-1].enrollment_id
         ids = [(number, ledger.message_id(campaign.name, customer, occasion, step.name)) for number, customer, occasion in rows]
