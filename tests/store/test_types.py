@@ -6,7 +6,16 @@ import pytest
 from sqlalchemy import Engine, insert, literal, select
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from winback.store import campaign_states, enrollments, plus_seconds, reading, seconds_between, writing
+from winback.store import (
+    MessageState,
+    campaign_states,
+    enrollments,
+    messages,
+    plus_seconds,
+    reading,
+    seconds_between,
+    writing,
+)
 
 NOON = datetime(2026, 3, 29, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -43,3 +52,14 @@ def test_an_unknown_state_is_refused_by_the_database(engine: Engine) -> None:
     }  # fmt: skip
     with pytest.raises(IntegrityError), writing(engine) as connection:
         connection.execute(insert(enrollments), row)
+
+
+def test_a_word_of_ours_stands_in_the_statement_and_any_other_text_is_bound() -> None:
+    state = messages.c.state
+    asked = select(messages.c.id).where(state == MessageState.PLANNED, state.in_((MessageState.SENT, MessageState.SENDING)))
+    compiled = asked.compile()
+    assert "state = 'planned' AND" in str(compiled)
+    assert "state IN ('sent', 'sending')" in str(compiled)
+    assert compiled.params == {}
+    bound = select(messages.c.id).where(state == "it's", state.in_(["a", MessageState.SENT])).compile()
+    assert set(bound.params) == {"state_1", "state_2"}

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Column, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from winback.store.types import Id, Json, UtcDateTime
+from winback.store.types import Id, Json, UtcDateTime, Word
 
 
 class OrderStatus(StrEnum):
@@ -42,7 +42,7 @@ class Order(SQLModel, table=True):
     external_id: str = Field(max_length=200, unique=True)
     customer_id: int = Field(sa_type=Id, foreign_key="customers.id")
     placed_at: datetime = Field(sa_type=UtcDateTime)
-    status: str = Field(max_length=20)
+    status: str = Field(sa_type=Word(20))
     total_minor: int = Field(sa_type=Id)
     currency: str = Field(max_length=3)
     delivered_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -17,6 +17,9 @@ from winback.errors import StoreError
 #: How long a writer waits for another one on SQLite, in seconds; a URL can say otherwise (`?timeout=5`).
 BUSY_TIMEOUT = 60
 
+#: Statements that a connection to SQLite keeps compiled: more than the passes of a shop ask. The driver's own number is 128.
+STATEMENTS = 500
+
 #: How often, and how long apart in seconds, the switch of a new SQLite file to its write-ahead log is tried.
 _WAL_ATTEMPTS = 200
 _WAL_PAUSE = 0.02
@@ -64,7 +67,8 @@ def open_engine(url: str, *, root: Path | None = None) -> Engine:
         engine = create_engine(
             parsed,
             hide_parameters=True,  # they are people's names and addresses; errors end in logs
-            connect_args={"check_same_thread": False} | ({} if "timeout" in parsed.query else {"timeout": BUSY_TIMEOUT}),
+            connect_args={"check_same_thread": False, "cached_statements": STATEMENTS}
+            | ({} if "timeout" in parsed.query else {"timeout": BUSY_TIMEOUT}),
         )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, Column, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
-from winback.store.types import Id, Json, UtcDateTime
+from winback.store.types import Id, Json, UtcDateTime, Word
 
 
 class EnrollmentState(StrEnum):
@@ -106,7 +106,7 @@ class Enrollment(SQLModel, table=True):
     zone: str = Field(max_length=64)  # the customer's local zone when enrolled
     variant: str = Field(max_length=50)  # A/B arm, '' without a test
     held_out: bool
-    state: str = Field(max_length=10, default=EnrollmentState.ACTIVE)
+    state: str = Field(sa_type=Word(10), default=EnrollmentState.ACTIVE)
     step: str | None = Field(default=None, max_length=100)  # next step's name; empty when none is left
     due_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # of the next step; empty = not computed yet
     due_on: date | None = None  # the scheduled local date of the next step
@@ -162,7 +162,7 @@ class Message(SQLModel, table=True):
     channel: str = Field(max_length=10)
     purpose: str = Field(max_length=10)
     variant: str = Field(max_length=50)
-    state: str = Field(max_length=10)
+    state: str = Field(sa_type=Word(10))
     reason: str | None = Field(default=None, max_length=200)  # why skipped, failed, cancelled, uncertain, or put off
     planned_at: datetime = Field(sa_type=UtcDateTime)
     due_at: datetime = Field(sa_type=UtcDateTime)
@@ -191,8 +191,8 @@ class MessageHistory(SQLModel, table=True):
 
     id: int | None = Field(default=None, sa_column=Column(Id, primary_key=True, autoincrement=True))
     message_id: str = Field(max_length=36, foreign_key="messages.id")
-    from_state: str | None = Field(default=None, max_length=10)  # empty for the first row
-    to_state: str = Field(max_length=10)
+    from_state: str | None = Field(default=None, sa_type=Word(10))  # empty for the first row
+    to_state: str = Field(sa_type=Word(10))
     reason: str | None = Field(default=None, max_length=200)
     detail: str | None = Field(default=None, max_length=2000)  # the gateway's raw reply
     worker: str | None = Field(default=None, max_length=100)
@@ -227,8 +227,8 @@ class Interaction(SQLModel, table=True):
     customer_id: int = Field(sa_type=Id)
     campaign: str = Field(max_length=100)
     step: str = Field(max_length=100)
-    kind: str = Field(max_length=20)
-    klass: str = Field(max_length=10)
+    kind: str = Field(sa_type=Word(20))
+    klass: str = Field(sa_type=Word(10))
     link_id: int | None = Field(default=None, sa_type=Id, foreign_key="links.id")
     at: datetime = Field(sa_type=UtcDateTime)
     user_agent: str | None = Field(default=None, max_length=500)

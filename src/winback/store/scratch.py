@@ -20,6 +20,7 @@ from winback.store import (
     reading,
     receipts,
 )
+from winback.store.engine import STATEMENTS
 
 #: What passes, gateways and imports remember of the real shop; a copy has no use for it.
 _LEFT_OUT = (passes, places, plan_funnels, leases, gateway_states, import_runs, receipts, message_history)
@@ -36,7 +37,7 @@ def scratch_copy(engine: Engine) -> Iterator[Connection]:
     disappears with the connection even when the process is killed. The shop's database is only read, and nobody waits for us:
     a trial on a PostgreSQL server would have to hold the planner's lock, or leave a schema behind when it is interrupted.
     """
-    raw = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    raw = sqlite3.connect("", isolation_level=None, check_same_thread=False, cached_statements=STATEMENTS)
     scratch = create_engine("sqlite://", creator=lambda: raw, poolclass=StaticPool, hide_parameters=True)
     event.listen(scratch, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
     try:
