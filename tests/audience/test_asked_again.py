@@ -81,9 +81,25 @@ def test_each_preset_while_its_form_is_the_same(keys: dict[str, Any], at: dateti
 
 
 def test_the_form_changes_with_the_day() -> None:
-    for keys in ({"preset": "birthday"}, {"preset": "segment", "segment": "loyal"}):
+    first_order = {"preset": "birthday", "field": "first_order"}
+    for keys in (first_order, {"preset": "segment", "segment": "loyal"}, {"preset": "everyone", "on": ["Christmas Day"]}):
         audience = _ADAPTER.validate_python(keys)
         assert form_of(audience, context(NOW + timedelta(days=1))) != form_of(audience, context())
+
+
+@pytest.mark.parametrize("field", ["birthday", "attributes.wedding"])
+@pytest.mark.parametrize("leap_day", ["feb28", "mar1", "skip"])
+def test_birthdays_are_asked_again_on_every_day_of_years_with_and_without_a_leap_day(field: str, leap_day: str) -> None:
+    """Within three years there is one 29 February; those born on it are asked about on another day in the other years."""
+    audience = _ADAPTER.validate_python({"preset": "birthday", "field": field, "leap_day": leap_day})
+    built: dict[Any, tuple[AudienceContext, Any]] = {}
+    for number in range(3 * 366):
+        now = context(NOW + timedelta(days=number))
+        here, statement = built.setdefault(form_of(audience, now), (now, select_audience(audience, now)))
+        here.clock.set(now.clock)
+        if number % 100 == 0 or f"{now.clock.now:%m-%d}" in {"02-26", "02-27", "02-28", "02-29", "03-01", "03-02"}:
+            assert asked(statement) == asked(select_audience(audience, now))  # type: ignore[arg-type]
+    assert len(built) < 20
 
 
 def test_the_sunset() -> None:

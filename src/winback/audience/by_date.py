@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from datetime import date, datetime, time
 from functools import lru_cache, partial
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, String, and_, func, literal, or_, true
+from sqlalchemy import ColumnElement, Date, Integer, Select, String, and_, func, literal, or_, true
 
-from winback.audience.context import AudienceContext
+from winback.audience.context import AudienceContext, Clock
 from winback.audience.holidays import countries_with
-from winback.audience.occasions import DAY, Selected, elsewhere, end_of, local_dates, row, together
+from winback.audience.occasions import DAY, Selected, elsewhere, end_of, end_of_day, first_date, local_dates, row, together
 from winback.audience.presets import Birthday, Everyone
 from winback.audience.sql import attribute_value, is_one_of, is_within
 from winback.clock import local_instant
@@ -20,14 +21,41 @@ from winback.store import customers
 #: Anniversaries are looked for this many years back.
 _YEARS = 60
 
+_LEAP_DAY = (2, 29)
+
 
 def birthday(audience: Birthday, context: AudienceContext) -> Selected:
-    found = []
-    for anchor, there in _days(context):
-        day = anchor - audience.offset
-        selected = row(occasion=literal(str(day.year)), ripe_at=end_of(anchor, context), anchor_on=anchor)
-        found.append(selected.where(_falls_on(audience, day, context), *there))
-    return together(found)
+    """Select whose yearly date is near. The days are bound late: tomorrow, and for years, the same SELECT can be asked."""
+    return together(
+        [_yearly(audience, place, everywhere, context) for place, (_, everywhere) in enumerate(local_dates(context.clock))]
+    )
+
+
+def form_of_birthday(audience: Birthday, context: AudienceContext) -> Hashable:
+    """Return what that SELECT depends on besides late values."""
+    days = tuple(local_dates(context.clock))
+    if audience.field == "first_order":
+        return days
+    return tuple((everywhere, _has_leap_day(audience, day - audience.offset)) for day, everywhere in days)
+
+
+def _yearly(audience: Birthday, place: int, everywhere: bool, context: AudienceContext) -> Select[Any]:
+    """Select whose yearly date falls on one of the days looked at, counted from the first."""
+
+    def anchor(clock: Clock) -> date:
+        return first_date(clock) + place * DAY
+
+    def day(clock: Clock) -> date:
+        return anchor(clock) - audience.offset
+
+    selected = row(
+        occasion=context.late(lambda clock: str(day(clock).year), String()),
+        ripe_at=context.late(lambda clock: end_of_day(anchor(clock), context.shop_zone)),
+        anchor_on=context.late(anchor, Date()),
+    )
+    zones = context.late(lambda clock: elsewhere(anchor(clock), clock), String())
+    there = [] if everywhere else [~is_one_of(customers.c.local_zone, zones)]
+    return selected.where(_falls_on(audience, day, context), *there)
 
 
 def _days(context: AudienceContext) -> Iterator[tuple[date, list[ColumnElement[bool]]]]:
@@ -37,20 +65,31 @@ def _days(context: AudienceContext) -> Iterator[tuple[date, list[ColumnElement[b
         yield day, [] if everywhere else [~is_one_of(customers.c.local_zone, zones)]
 
 
-def _falls_on(audience: Birthday, day: date, context: AudienceContext) -> ColumnElement[bool]:
+def _falls_on(audience: Birthday, day: Callable[[Clock], date], context: AudienceContext) -> ColumnElement[bool]:
     """Ask whether the yearly date falls on a day; 29 February moves in years without one, as the campaign says."""
-    days = [(day.month, day.day)]
-    leap = {"feb28": (2, 28), "mar1": (3, 1)}.get(audience.leap_day)
-    if (day.month, day.day) == leap and not _is_leap(day.year):
-        days.append((2, 29))
-    if audience.field == "birthday":
-        return or_(*(and_(customers.c.birth_month == month, customers.c.birth_day == number) for month, number in days))
+    today = day(context.clock)
+    leap_day = _has_leap_day(audience, today)
     if audience.field == "first_order":
-        return is_within(customers.c.first_order_at, _anniversaries(day, days, ZoneInfo(context.shop_zone)))
+        days = [(today.month, today.day), *([_LEAP_DAY] if leap_day else [])]
+        return is_within(customers.c.first_order_at, _anniversaries(today, days, ZoneInfo(context.shop_zone)))
+    if audience.field == "birthday":
+        month, number = customers.c.birth_month, customers.c.birth_day
+        own = and_(
+            month == context.late(lambda clock: day(clock).month, Integer()),
+            number == context.late(lambda clock: day(clock).day, Integer()),
+        )
+        return or_(own, and_(month == _LEAP_DAY[0], number == _LEAP_DAY[1])) if leap_day else own
     written = attribute_value(customers.c.attributes, audience.field.removeprefix("attributes."), "text")
     # A date of one's own is written 2019-05-17, or --05-17 where the year is unknown: its last five letters say the day.
     month_and_day = func.substr(written, func.length(written) - 4, 5)
-    return month_and_day.in_([f"{month:02d}-{number:02d}" for month, number in days])
+    own = month_and_day == context.late(lambda clock: f"{day(clock):%m-%d}", String())
+    return or_(own, month_and_day == "02-29") if leap_day else own
+
+
+def _has_leap_day(audience: Birthday, day: date) -> bool:
+    """Ask whether those born on 29 February celebrate on a day of a year without one."""
+    leap = {"feb28": (2, 28), "mar1": (3, 1)}.get(audience.leap_day)
+    return (day.month, day.day) == leap and not _is_leap(day.year)
 
 
 def _anniversaries(day: date, days: Sequence[tuple[int, int]], zone: ZoneInfo) -> Iterator[tuple[datetime, datetime]]:
@@ -80,7 +119,7 @@ def everyone(audience: Everyone, context: AudienceContext) -> Selected:
         condition = _celebrated(audience, day, context)
         if condition is None:
             continue
-        selected = row(occasion=literal(day.isoformat()), ripe_at=end_of(anchor, context), anchor_on=anchor)
+        selected = row(occasion=literal(day.isoformat()), ripe_at=end_of(anchor, context), anchor_on=literal(anchor, Date()))
         found.append(selected.where(condition, *there))
     return together(found)
 

@@ -42,7 +42,7 @@ def row(
     occasion: ColumnElement[Any],
     ripe_at: ColumnElement[Any],
     anchor_at: ColumnElement[Any] | None = None,
-    anchor_on: date | None = None,
+    anchor_on: ColumnElement[Any] | None = None,
     order_id: ColumnElement[Any] | None = None,
 ) -> Select[Any]:
     """Return a SELECT over customers of the columns that every preset gives, typed alike on both databases."""
@@ -50,7 +50,7 @@ def row(
         customer_id.label("customer_id"),
         cast(occasion, String()).label("occasion"),
         (cast(null(), UtcDateTime()) if anchor_at is None else anchor_at).label("anchor_at"),
-        (cast(null(), Date()) if anchor_on is None else literal(anchor_on, Date())).label("anchor_on"),
+        (cast(null(), Date()) if anchor_on is None else anchor_on).label("anchor_on"),
         (cast(null(), Id) if order_id is None else order_id).label("order_id"),
         ripe_at.label("ripe_at"),
     )
@@ -64,7 +64,12 @@ def rows_of(table: Table, audience: Preset, *, of_whom: bool = False) -> FromCla
 
 def end_of(day: date, context: AudienceContext) -> ColumnElement[Any]:
     """Return the moment at which a date is over where the shop is."""
-    return moment(local_instant(day + DAY, time(0), ZoneInfo(context.shop_zone)))
+    return moment(end_of_day(day, context.shop_zone))
+
+
+def end_of_day(day: date, zone: str) -> datetime:
+    """Return the moment at which a date is over in a zone."""
+    return local_instant(day + DAY, time(0), ZoneInfo(zone))
 
 
 def later(at: ColumnElement[Any], by: timedelta) -> ColumnElement[Any]:
@@ -89,11 +94,15 @@ def local_dates(clock: Clock) -> Iterator[tuple[date, bool]]:
 
     At one moment there are two or three dates on Earth: who lives where a date has passed, or is not near yet, does not get it.
     """
-    first, last = _dates_at(clock.since), _dates_at(clock.until)
-    day = min(first.values())
-    while day <= max(last.values()):
-        yield day, max(first.values()) <= day <= min(last.values())
+    (day, begun), (ending, last) = _extremes(_quarter(clock.since)), _extremes(_quarter(clock.until))
+    while day <= last:
+        yield day, begun <= day <= ending
         day += DAY
+
+
+def first_date(clock: Clock) -> date:
+    """Return the first of these."""
+    return _extremes(_quarter(clock.since))[0]
 
 
 def elsewhere(day: date, clock: Clock) -> str:
@@ -104,7 +113,19 @@ def elsewhere(day: date, clock: Clock) -> str:
 
 def _dates_at(at: datetime) -> dict[str, date]:
     """Return the local date in every zone."""
-    return _dates_at_quarter(at.astimezone(UTC).replace(minute=at.minute // 15 * 15, second=0, microsecond=0))
+    return _dates_at_quarter(_quarter(at))
+
+
+def _quarter(at: datetime) -> datetime:
+    at = at.astimezone(UTC)
+    return at.replace(minute=at.minute // 15 * 15, second=0, microsecond=0)
+
+
+@lru_cache(maxsize=64)
+def _extremes(quarter: datetime) -> tuple[date, date]:
+    """Return the first and the last of the local dates on Earth."""
+    dates = set(_dates_at_quarter(quarter).values())
+    return min(dates), max(dates)
 
 
 @lru_cache(maxsize=64)

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import Select, String, case, cast, exists, func, literal, select, true, union_all
 
-from winback.audience.by_date import birthday, everyone
+from winback.audience.by_date import birthday, everyone, form_of_birthday
 from winback.audience.by_order import after_order, milestone, replenish, sleeping
 from winback.audience.context import AudienceContext
 from winback.audience.occasions import DAY, Selected, between, later, local_dates, row, rows_of
@@ -51,7 +51,9 @@ def select_audience(audience: Preset, context: AudienceContext) -> Selected:
 
 def form_of(audience: Preset, context: AudienceContext) -> Hashable:
     """Return what `select_audience` depends on besides the files: while it is equal, the same SELECT can be asked again."""
-    if isinstance(audience, Birthday | Everyone):
+    if isinstance(audience, Birthday):
+        return form_of_birthday(audience, context)
+    if isinstance(audience, Everyone):
         return tuple(local_dates(context.clock))
     return _ends_of_days(context) if isinstance(audience, EnteredSegment) else None
 
