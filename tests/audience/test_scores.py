@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, delete, event, func, insert, select, update
 
 from tests.audience.world import NOW, ago, context
 from tests.rows import add_customer
@@ -289,3 +289,22 @@ def test_a_statement_says_what_each_thing_is_worth(engine: Engine, lead: int) ->
         expired = score_statement(connection, _model(rules=rules, expires="15d"), context(), "LEAD")
         assert expired.entries[0].why_not == "expired"
         assert (expired.total, expired.value) == (-6, 0)  # cut off at the floor
+
+
+def test_sqlite_reads_only_what_those_did_who_are_looked_at(engine: Engine, lead: int) -> None:
+    if engine.dialect.name != "sqlite":
+        pytest.skip("it looks each of them up by an index")
+    ways: list[str] = []
+
+    def explained(_connection: Any, cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool) -> None:
+        if statement.startswith("INSERT INTO score_moments"):
+            ways.extend(row[3] for row in cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters))
+
+    model = {"lead": _model(rules=[{"message": "opened", "points": 1}, {"event": "webinar", "points": 20}])}
+    with writing(engine) as connection:
+        _did(connection, lead, "webinar", ago(1))
+        event.listen(connection, "before_cursor_execute", explained)
+        update_scores(connection, model, context())
+    read = [way for way in ways if way.split()[1] in {"interactions", "events"}]
+    assert len(read) == 2
+    assert all("(customer_id=?" in way for way in read)

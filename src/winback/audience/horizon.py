@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Self
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Select, Table, func, select
 
 #: More rows than are ever being written at one moment: imports, which write more, and passes wait for each other.
 _UNDER_WAY = 100_000
@@ -39,8 +40,7 @@ class Horizon:
 
     def moved(self, connection: Connection, tables: tuple[Table, ...]) -> Horizon:
         """Return the horizon for the next pass. To be called before this one reads the tables."""
-        highest = select(*(select(func.coalesce(func.max(table.c.id), 0)).scalar_subquery() for table in tables))
-        newest = dict(zip((table.name for table in tables), connection.execute(highest).one(), strict=True))
+        newest = dict(zip((table.name for table in tables), connection.execute(_highest(tables)).one(), strict=True))
         if connection.dialect.name != "postgresql":
             return Horizon(newest)
         own, oldest = connection.execute(select(func.txid_current(), func.txid_snapshot_xmin(func.txid_current_snapshot()))).one()
@@ -52,3 +52,8 @@ class Horizon:
         if self.number < oldest or self.number > own:
             return Horizon(self.ahead, newest)
         return self
+
+
+@lru_cache(maxsize=8)
+def _highest(tables: tuple[Table, ...]) -> Select[Any]:
+    return select(*(select(func.coalesce(func.max(table.c.id), 0)).scalar_subquery() for table in tables))

@@ -38,6 +38,9 @@ _SECONDS_A_DAY = 86_400.0
 _KEY = "rhythm.days"
 _DAY = "rhythm.on"
 
+#: Asked in every pass.
+_COMPUTED_ON = select(installation.c.value).where(installation.c.key == _DAY)
+
 
 def rhythm_days(customer: FromClause = customers) -> ColumnElement[float]:
     """Return SQL for the days between orders to reckon with; NULL where neither the customer's nor the shop's are known."""
@@ -101,7 +104,7 @@ def rhythm_of(connection: Connection, customer_id: int, now: datetime, shop_zone
 def update_rhythm(connection: Connection, now: datetime, shop_zone: str) -> None:
     """Compute the shop's rhythm anew, once on each of its days."""
     today = now.astimezone(ZoneInfo(shop_zone)).date().isoformat()
-    if connection.scalar(select(installation.c.value).where(installation.c.key == _DAY)) == today:
+    if connection.scalar(_COMPUTED_ON) == today:
         return
     gap = customers.c.median_gap_days
     known = connection.scalar(select(func.count(gap))) or 0

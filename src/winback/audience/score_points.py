@@ -26,10 +26,13 @@ KINDS = {"opened": InteractionKind.OPEN, "clicked": InteractionKind.CLICK}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def source(rule: ScoreRule) -> Select[Any]:
-    """Select what happened by one rule: who, when, and which row says so."""
+def source(rule: ScoreRule, *, of: Select[Any] | None = None) -> Select[Any]:
+    """Select what happened by one rule, all of it or that of some customers: who, when, and which row says so."""
+    table = interactions if rule.event is None else events
+    # Asked of the rows themselves: SQLite groups all that there are before it looks at conditions from outside.
+    theirs = [] if of is None else [table.c.customer_id.in_(of)]
     if rule.event is not None:
-        return select(events.c.customer_id, events.c.at, events.c.id).where(events.c.name == rule.event)
+        return select(events.c.customer_id, events.c.at, events.c.id).where(events.c.name == rule.event, *theirs)
     kind = KINDS[str(rule.message)].value
     human = interactions.c.klass == InteractionClass.HUMAN.value
     # Opening one message ten times is one opening.
@@ -39,7 +42,7 @@ def source(rule: ScoreRule) -> Select[Any]:
             func.min(interactions.c.at, type_=UtcDateTime()).label("at"),
             func.min(interactions.c.id).label("id"),
         )
-        .where(interactions.c.kind == kind, human)
+        .where(interactions.c.kind == kind, human, *theirs)
         .group_by(interactions.c.customer_id, interactions.c.message_id)
     )
 
@@ -97,14 +100,14 @@ def _by_rules(model: ScoreModel, numbers: Sequence[int], context: AudienceContex
 
 def _by_rule(model: ScoreModel, number: int, context: AudienceContext, chosen: Select[Any] | None) -> Select[Any]:
     rule = model.rules[number]
-    rows = source(rule).subquery()
+    rows = source(rule, of=chosen).subquery()
     found = select(
         rows.c.customer_id,
         rows.c.at,
         literal(float(rule.points), Float()).label("points"),
         literal(number).label("rule"),
         rows.c.id,
-    ).where(*_counts(model, rows, context, chosen))
+    ).where(*_counts(model, rows, context, None))
     return found if rule.at_most is None else _first_of_each_period(found.subquery(), rule.at_most)
 
 

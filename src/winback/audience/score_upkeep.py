@@ -34,6 +34,7 @@ from sqlalchemy import (
     Subquery,
     Table,
     and_,
+    bindparam,
     case,
     cast,
     delete,
@@ -104,6 +105,13 @@ _moments = Table(
 )
 
 
+#: Asked in every pass.
+_KEPT = select(installation.c.value).where(installation.c.key == bindparam("of"))
+_KEEP = update(installation).where(installation.c.key == bindparam("of")).values(value=bindparam("text"))
+_ANYBODY = select(_chosen.c.customer_id).limit(1)
+_NOBODY, _NO_MOMENTS = delete(_chosen), delete(_moments)
+
+
 def update_scores(connection: Connection, scores: Mapping[str, ScoreModel], context: AudienceContext) -> None:
     """Bring every score up to the clock's now: values and levels, and the levels that were reached since the last time.
 
@@ -126,7 +134,7 @@ def _update(connection: Connection, model: ScoreModel, statements: _Statements, 
     is_new = seen.definition != definition or seen.everybody_at is None
     fades = model.half_life is not None and not model.fit
     every = _RECOMPUTE_EVERY if fades else _REFRESH_EVERY
-    connection.execute(delete(_chosen))
+    connection.execute(_NOBODY)
     fill_moments = statements.fill_moments
     if is_new or not timedelta() <= now - (seen.everybody_at or _EPOCH) < every:
         _choose_everybody(connection, model)
@@ -137,8 +145,8 @@ def _update(connection: Connection, model: ScoreModel, statements: _Statements, 
         if fades and (seen.at or _EPOCH).date() != now.date():
             _fade(connection, model, now)
     # Most passes choose nobody.
-    if connection.scalar(select(_chosen.c.customer_id).limit(1)) is not None:
-        connection.execute(delete(_moments))
+    if connection.scalar(_ANYBODY) is not None:
+        connection.execute(_NO_MOMENTS)
         filled(connection, _moments, connection.execute(fill_moments, execution_options=_COUNTED).rowcount)
         # Under a new definition nobody reaches a level in the past: editing a file starts no messages.
         connection.execute(_crossings(model, since=seen.at) if changed else statements.write_crossings)
@@ -175,7 +183,7 @@ class _Seen:
 
     @classmethod
     def read(cls, connection: Connection, model: ScoreModel) -> _Seen:
-        text = connection.scalar(select(installation.c.value).where(installation.c.key == _key(model)))
+        text = connection.scalar(_KEPT, {"of": _key(model)})
         if text is None:
             return cls()
         kept = json.loads(text)
@@ -191,7 +199,7 @@ class _Seen:
                 "definition": self.definition,
             }
         )
-        if not connection.execute(update(installation).where(installation.c.key == _key(model)).values(value=text)).rowcount:
+        if not connection.execute(_KEEP, {"of": _key(model), "text": text}).rowcount:
             connection.execute(insert(installation).values(key=_key(model), value=text))
 
 

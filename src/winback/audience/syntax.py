@@ -30,14 +30,15 @@ def segments_in(expression: str) -> Iterator[str]:
             yield str(call.expressions[0].this)
 
 
-def fields_in(expression: str) -> set[str]:
+@lru_cache(maxsize=1024)
+def fields_in(expression: str) -> frozenset[str]:
     """Return the names of the fields that an expression asks for; nothing for one that cannot be read."""
     from sqlglot import exp
 
     try:
-        return {str(column.this.this).lower() for column in parse(expression).find_all(exp.Column)}
+        return frozenset(str(column.this.this).lower() for column in parse(expression).find_all(exp.Column))
     except ExpressionError:
-        return set()
+        return frozenset()
 
 
 @lru_cache(maxsize=1024)
