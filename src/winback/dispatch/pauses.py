@@ -12,12 +12,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from winback.dispatch.backoff import pause_after
 from winback.store import gateway_states
+
+#: Asked before each batch.
+_STANDING = select(gateway_states.c.paused_until, gateway_states.c.reason).where(gateway_states.c.name == bindparam("gateway"))
 
 _REASON = 500  # letters that are kept
 
@@ -37,9 +40,7 @@ class GatewayPause:
 
 def standing(connection: Connection, gateway: str, channels: Collection[str], now: datetime) -> tuple[GatewayPause | None, bool]:
     """Return the pause that a gateway is in at `now`, None when it may be used; and whether it is to be tried first."""
-    row = connection.execute(
-        select(gateway_states.c.paused_until, gateway_states.c.reason).where(gateway_states.c.name == gateway)
-    ).one_or_none()
+    row = connection.execute(_STANDING, {"gateway": gateway}).one_or_none()
     if row is None or row.paused_until is None:
         return None, False
     if row.paused_until <= now:

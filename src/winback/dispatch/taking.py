@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -18,7 +19,7 @@ from winback.dispatch.pauses import GatewayPause
 from winback.dispatch.result import DispatchResult
 from winback.errors import WinbackError
 from winback.ledger import Claimed, Move
-from winback.policy import Action, Verdict, recheck
+from winback.policy import Action, Asked, Verdict, paused_campaigns, recheck_known
 from winback.project import Project
 from winback.store import MessageState
 
@@ -73,8 +74,9 @@ def take(
     only = choice.ids if choice is not None else None
     claims = ledger.claim(connection, worker=worker, now=now, limit=limit, channels=channels, only=only, version=project.version)
     verdicts = _verdicts(connection, project, claims, now, result)
-    moves = [_move(message_id, verdict, now) for message_id, verdict in verdicts.items()]
-    ledger.apply(connection, moves, now=now, worker=worker, claimed_by=worker)
+    if verdicts:
+        moves = [_move(message_id, verdict, now) for message_id, verdict in verdicts.items()]
+        ledger.apply(connection, moves, now=now, worker=worker, claimed_by=worker)
     going = [claim for claim in claims if claim.id not in verdicts]
     give_coupons(connection, project, going, now)
     if pace is not None and choice is not None:
@@ -100,19 +102,27 @@ def _verdicts(
     connection: Connection, project: Project, claims: Sequence[Claimed], now: datetime, result: DispatchResult
 ) -> dict[str, Verdict]:
     """Ask the rules, each campaign on its own: one whose rules cannot be asked does not stop the others."""
-    by_campaign: dict[str, list[str]] = defaultdict(list)
+    if not claims:
+        return {}
+    by_campaign: dict[str, list[Asked]] = defaultdict(list)
     for claim in claims:
-        by_campaign[claim.campaign].append(claim.id)
+        by_campaign[claim.campaign].append(Asked(claim.id, claim.campaign, claim.step, claim.channel))
+    paused = paused_campaigns(connection)
     verdicts: dict[str, Verdict] = {}
-    for campaign, ids in by_campaign.items():
+    for campaign, asked in by_campaign.items():
         try:
-            with connection.begin_nested():
-                verdicts |= recheck(connection, project, ids, now)
+            with _survived(connection):
+                verdicts |= recheck_known(connection, project, asked, now, paused=paused)
         except (WinbackError, SQLAlchemyError) as error:
             result.complain(f"the rules of campaign {campaign} cannot be asked: {_first_line(error)}")
             later = Verdict(Action.DEFER, RULES_FAILED, RULES_FAILED, until=now + _BROKEN)
-            verdicts |= dict.fromkeys(ids, later)
+            verdicts |= dict.fromkeys((each.id for each in asked), later)
     return verdicts
+
+
+def _survived(connection: Connection) -> AbstractContextManager[object]:
+    """Let the transaction go on after a question that fails; on SQLite it does by itself."""
+    return connection.begin_nested() if connection.dialect.name == "postgresql" else nullcontext()
 
 
 def _move(message_id: str, verdict: Verdict, now: datetime) -> Move:

@@ -2,7 +2,7 @@
 
 from winback.ledger.claims import Claimed, claim
 from winback.ledger.keys import message_id
-from winback.ledger.moves import Move, apply, insert, insert_selected
+from winback.ledger.moves import Move, Selected, apply, insert, insert_selected
 from winback.ledger.states import EDGES, OPEN, is_edge
 
-__all__ = ["EDGES", "OPEN", "Claimed", "Move", "apply", "claim", "insert", "insert_selected", "is_edge", "message_id"]
+__all__ = ["EDGES", "OPEN", "Claimed", "Move", "Selected", "apply", "claim", "insert", "insert_selected", "is_edge", "message_id"]

@@ -6,16 +6,18 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property, lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Select, String, exists, literal, select, true, update
+from sqlalchemy import Connection, Insert, Select, String, bindparam, exists, select, true, update
 from sqlalchemy import insert as insert_into
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from winback.ledger.states import is_edge
 from winback.store import MessageState, UtcDateTime, look_over, message_history, messages
-from winback.store.given import given
+from winback.store.given import as_given, given, given_as
 
 #: Messages handled by one statement.
 _BATCH = 1000
@@ -61,35 +63,55 @@ def insert(connection: Connection, rows: Sequence[Mapping[str, Any]], *, now: da
 
 
 def insert_selected(connection: Connection, rows: Select[Any], *, now: datetime, worker: str) -> int:
-    """Write the messages that a SELECT gives, its columns named as theirs, as `insert` does; their states are the caller's care.
+    """Write the messages that a SELECT gives, its columns named as theirs, as `insert` does; their states are for the caller."""
+    return Selected(rows).write(connection, now=now, worker=worker)
+
+
+class Selected:
+    """The messages that a SELECT gives, to be written again and again with the statements for it written down once.
 
     They are written in the order of their ids, which is that in which dispatchers take them and history refers to them.
     """
-    new = rows.subquery("new")
-    on_postgresql = connection.dialect.name == "postgresql"
-    dialect_insert = postgresql_insert if on_postgresql else sqlite_insert
-    # ON CONFLICT after FROM needs a WHERE: without one, SQLite takes ON for a part of the join.
-    chosen = select(new).where(true()).order_by(new.c.id)
-    statement = dialect_insert(messages).from_select(list(new.c.keys()), chosen).on_conflict_do_nothing()
-    if on_postgresql:
-        # At once: PostgreSQL, when it takes the history for empty, reads for each message all that it has just written there.
-        written = statement.returning(messages.c.id, messages.c.state, messages.c.reason).cte("written")
-        count = connection.execute(_first_history(select(written), now, worker), execution_options=_COUNTED).rowcount
-        if count >= _MANY:
-            look_over(connection, (messages,))
+
+    def __init__(self, rows: Select[Any]) -> None:
+        self._new = rows.subquery("new")
+        # ON CONFLICT after FROM needs a WHERE: without one, SQLite takes ON for a part of the join.
+        self._chosen = select(self._new).where(true()).order_by(self._new.c.id)
+
+    def write(self, connection: Connection, *, now: datetime, worker: str) -> int:
+        """Write those that are not there yet, each with its first history row; return how many were written."""
+        about = {"history_worker": worker, "history_at": now}
+        if connection.dialect.name == "postgresql":
+            count = connection.execute(self._at_once, about, execution_options=_COUNTED).rowcount
+            if count >= _MANY:
+                look_over(connection, (messages,))
+            return count
+        count = connection.execute(self._messages, execution_options=_COUNTED).rowcount
+        connection.execute(self._history, about)
         return count
-    count = connection.execute(statement, execution_options=_COUNTED).rowcount
-    fresh = (
-        select(messages.c.id, messages.c.state, messages.c.reason)
-        .where(messages.c.id.in_(select(new.c.id)), ~exists().where(message_history.c.message_id == messages.c.id))
-        .order_by(messages.c.id)
-    )
-    connection.execute(_first_history(fresh, now, worker))
-    return count
+
+    @cached_property
+    def _at_once(self) -> Insert:
+        """PostgreSQL, when it takes the history for empty, reads for each message all that it has just written there."""
+        statement = postgresql_insert(messages).from_select(list(self._new.c.keys()), self._chosen).on_conflict_do_nothing()
+        return _first_history(select(statement.returning(messages.c.id, messages.c.state, messages.c.reason).cte("written")))
+
+    @cached_property
+    def _messages(self) -> Insert:
+        return sqlite_insert(messages).from_select(list(self._new.c.keys()), self._chosen).on_conflict_do_nothing()
+
+    @cached_property
+    def _history(self) -> Insert:
+        fresh = (
+            select(messages.c.id, messages.c.state, messages.c.reason)
+            .where(messages.c.id.in_(select(self._new.c.id)), ~exists().where(message_history.c.message_id == messages.c.id))
+            .order_by(messages.c.id)
+        )
+        return _first_history(fresh)
 
 
-def _first_history(written: Select[Any], now: datetime, worker: str) -> Insert:
-    rows = written.add_columns(literal(worker, String()), literal(now, UtcDateTime()))
+def _first_history(written: Select[Any]) -> Insert:
+    rows = written.add_columns(bindparam("history_worker", type_=String()), bindparam("history_at", type_=UtcDateTime()))
     return insert_into(message_history).from_select(["message_id", "to_state", "reason", "worker", "at"], rows)
 
 
@@ -133,24 +155,30 @@ def _update(connection: Connection, moves: Sequence[Move], claimed_by: str | Non
         groups[tuple(values)].append([move.message_id, move.source.value, *values.values()])
     moved: set[str] = set()
     for columns, rows in groups.items():
-        kinds = {"message": String(), "source": String(), **{f"new_{name}": messages.c[name].type for name in columns}}
-        table = given(connection, kinds, rows)
-        statement = (
-            update(messages)
-            .where(messages.c.id == table.c.message, messages.c.state == table.c.source)
-            .values({name: table.c[f"new_{name}"] for name in columns})
-            .returning(messages.c.id)
-        )
-        if claimed_by is not None:
-            statement = statement.where(messages.c.claimed_by == claimed_by)
-        moved.update(connection.scalars(statement))
+        values = {"moves": as_given(connection, rows)} | ({} if claimed_by is None else {"holder": claimed_by})
+        statement = _moving(connection.dialect.name, columns, held=claimed_by is not None)
+        moved.update(connection.scalars(statement, values))
     return moved
+
+
+@lru_cache(maxsize=64)
+def _moving(backend: str, columns: tuple[str, ...], *, held: bool) -> ReturningUpdate[tuple[str]]:
+    """Return the UPDATE for moves that change these columns, of messages that a dispatcher holds or of any."""
+    kinds = {"message": String(), "source": String(), **{f"new_{name}": messages.c[name].type for name in columns}}
+    table = given_as(backend, kinds, "moves")
+    statement = (
+        update(messages)
+        .where(messages.c.id == table.c.message, messages.c.state == table.c.source)
+        .values({name: table.c[f"new_{name}"] for name in columns})
+    )
+    if held:
+        statement = statement.where(messages.c.claimed_by == bindparam("holder"))
+    return statement.returning(messages.c.id)
 
 
 def _keep_history(connection: Connection, moves: Sequence[Move], now: datetime, worker: str) -> None:
     if not moves:
         return
-    columns = ("message_id", "from_state", "to_state", "reason", "detail", "worker", "at")
     rows = (
         (
             move.message_id,
@@ -163,8 +191,14 @@ def _keep_history(connection: Connection, moves: Sequence[Move], now: datetime, 
         )
         for move in moves
     )
-    table = given(connection, {name: message_history.c[name].type for name in columns}, rows)
-    connection.execute(insert_into(message_history).from_select(columns, select(table)))
+    connection.execute(_keeping(connection.dialect.name), {"moves": as_given(connection, rows)})
+
+
+@lru_cache
+def _keeping(backend: str) -> Insert:
+    columns = ("message_id", "from_state", "to_state", "reason", "detail", "worker", "at")
+    table = given_as(backend, {name: message_history.c[name].type for name in columns}, "moves")
+    return insert_into(message_history).from_select(columns, select(table))
 
 
 def _cut(text: str | None, length: int) -> str | None:

@@ -5,7 +5,7 @@ from winback.policy.countries import country_of
 from winback.policy.fallback import FALLBACK_SUFFIX, plan_fallbacks, step_of
 from winback.policy.pausing import BY_A_PERSON, Paused, pause, pause_by_results, resume
 from winback.policy.quiet_hours import quiet_zones, wake_time
-from winback.policy.recheck import WITHDRAWN, Action, Verdict, recheck
+from winback.policy.recheck import WITHDRAWN, Action, Asked, Verdict, paused_campaigns, recheck, recheck_known
 from winback.policy.rules import (
     REASONS,
     RULES,
@@ -33,6 +33,7 @@ __all__ = [
     "WITHDRAWN",
     "Action",
     "Ask",
+    "Asked",
     "Paused",
     "Rule",
     "RuleName",
@@ -49,10 +50,12 @@ __all__ = [
     "messages_in_window",
     "pause",
     "pause_by_results",
+    "paused_campaigns",
     "plan_fallbacks",
     "predicates",
     "quiet_zones",
     "recheck",
+    "recheck_known",
     "resume",
     "step_of",
     "wake_time",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -59,16 +59,38 @@ _PAUSED = select(campaign_states.c.name).where(campaign_states.c.paused_at.is_no
 
 
 def recheck(connection: Connection, project: Project, message_ids: Sequence[str], now: datetime) -> dict[str, Verdict]:
-    """Return a verdict for each message that must not go as planned; the others may be sent.
+    """Return a verdict for each message that must not go as planned; the others may be sent."""
+    if not message_ids:
+        return {}
+    rows = connection.execute(_ABOUT, {"ids": json.dumps(message_ids)})
+    asked = [Asked(*row) for row in rows]
+    return recheck_known(connection, project, asked, now, paused=paused_campaigns(connection))
+
+
+class Asked(NamedTuple):
+    """What has to be known of a message to ask the rules about it."""
+
+    id: str
+    campaign: str
+    step: str
+    channel: str
+
+
+def paused_campaigns(connection: Connection) -> set[str]:
+    """Return the campaigns that are paused."""
+    return set(connection.scalars(_PAUSED))
+
+
+def recheck_known(
+    connection: Connection, project: Project, asked: Iterable[Asked], now: datetime, *, paused: Collection[str]
+) -> dict[str, Verdict]:
+    """Return the same where it is known of which campaign, step and channel they are, and what is paused.
 
     One query for each campaign, step and channel among them, whatever their number.
     """
-    if not message_ids:
-        return {}
     groups: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    for message_id, campaign_name, step_name, channel in connection.execute(_ABOUT, {"ids": json.dumps(message_ids)}):
+    for message_id, campaign_name, step_name, channel in asked:
         groups[campaign_name, step_name, channel].append(message_id)
-    paused = set(connection.scalars(_PAUSED))
     context = audience_context(project, now)
     verdicts: dict[str, Verdict] = {}
     for (campaign_name, step_name, channel), ids in groups.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from sqlalchemy import Connection, TextClause, text
 
@@ -92,16 +93,17 @@ def refresh_selected(connection: Connection, touched: str) -> None:
 def _refresh(connection: Connection, touched: str, values: Mapping[str, str] | None = None) -> None:
     # The statement joins many with many: planned for empty tables it takes hours.
     look_over(connection, (customers, orders))
-    connection.execute(_statement(connection, touched), values)
+    connection.execute(_statement(connection.dialect.name, touched), values)
 
 
-def _statement(connection: Connection, touched: str) -> TextClause:
-    distinct = "IS NOT" if connection.dialect.name == "sqlite" else "IS DISTINCT FROM"
+@lru_cache(maxsize=16)
+def _statement(backend: str, touched: str) -> TextClause:
+    distinct = "IS NOT" if backend == "sqlite" else "IS DISTINCT FROM"
     return text(
         _REFRESH.format(
             touched=touched,
             void=", ".join(f"'{status}'" for status in VOID_STATUSES),
-            day=_DAY[connection.dialect.name],
+            day=_DAY[backend],
             sets=", ".join(f"{name} = fresh.{name}" for name in _KEPT),
             differs=" OR ".join(f"customers.{name} {distinct} fresh.{name}" for name in _KEPT),
         )
