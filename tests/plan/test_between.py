@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import datetime, timedelta
 
+import pytest
 from sqlalchemy import Engine, insert, select
 
 from tests.plan.conftest import ShopMaker
 from tests.rows import add_customer, add_order
+from winback import ledger
+from winback.dispatch import DispatchResult
+from winback.dispatch.taking import take
+from winback.ledger import Move
 from winback.plan import PlanResult, plan
 from winback.project import Project
-from winback.store import events, plan_funnels, reading, writing
+from winback.store import MessageState, events, plan_funnels, reading, writing
 
 _CAMPAIGN = """
 title = "{title}"
@@ -105,3 +111,52 @@ def test_the_funnel_that_is_kept_counts_everybody(engine: Engine, make_shop: Sho
     with reading(engine) as connection:
         found = dict(connection.execute(select(plan_funnels.c.rule, plan_funnels.c.count)).all())
     assert found["audience"] == 3
+
+
+def test_a_step_that_is_due_soon_after_another_is_written_in_the_same_pass(
+    engine: Engine, make_shop: ShopMaker, now: datetime
+) -> None:
+    again = '\n[[steps]]\nname = "again"\nafter = "2h"\nchannel = "email"\ntemplate = "hello"\nsubject = "Again"\n'
+    project = make_shop(thanks=THANKS + again)
+    _pass(engine, project, now, thorough=True)
+    _buyer(engine, "BUYS", now)
+    [campaign] = _pass(engine, project, now + MINUTE, thorough=False).campaigns
+    assert [(step.step, step.planned) for step in campaign.steps] == [("hello", 1), ("again", 1)]
+
+
+def test_sqlite_compiles_nothing_anew_in_a_pass_like_the_one_before(engine: Engine, make_shop: ShopMaker, now: datetime) -> None:
+    """A statement that has to be compiled takes several times as long: temporary tables that come and go make it so for all."""
+    if engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL plans each time, and knows a word of ours from a value")
+    project = make_shop(sleeping=SLEEPING, thanks=THANKS, cart=CART)
+    compiled: list[str] = []
+
+    def noted(action: int, what: str | None, *_: object) -> int:
+        compiled.extend([what or ""] if action == sqlite3.SQLITE_READ else [])
+        return sqlite3.SQLITE_OK
+
+    def pass_and_dispatch(number: int) -> None:
+        at = now + number * timedelta(days=1)
+        _buyer(engine, f"C{number}", at - timedelta(hours=2))
+        with writing(engine) as connection:
+            assert plan(connection, project, at).errors == []
+        with writing(engine) as connection:
+            result = DispatchResult()
+            taken = take(connection, project, "outbox", ["email", "sms"], now=at, worker="test", result=result)
+            sent = [Move(each.id, MessageState.SENDING, MessageState.SENT, values={"sent_at": at}) for each in taken.claims]
+            assert len(ledger.apply(connection, sent, now=at, worker="test", claimed_by="test")) == (number > 0)
+
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    driver.set_authorizer(noted)  # SQLite asks it whenever it compiles something
+    try:
+        for number in range(3):
+            pass_and_dispatch(number)
+        assert {"messages", "enrollments"} <= set(compiled)
+        compiled.clear()
+        pass_and_dispatch(3)
+        # What the test itself writes down is not kept.
+        assert set(compiled) <= {"orders", "customers"}
+    finally:
+        driver.set_authorizer(None)

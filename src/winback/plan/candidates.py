@@ -18,6 +18,24 @@ from winback.store import customers, enrollments, filled
 #: Passed over because the person is in the campaign for this occasion already; not a rule, since nothing is wrong.
 ALREADY = "already"
 
+#: An INSERT … SELECT tells how many rows it wrote when it is asked to.
+_COUNTED = {"preserve_rowcount": True}
+
+_EMPTY = candidates.delete()
+_FUNNEL = select(candidates.c.failure, func.count()).group_by(candidates.c.failure)
+
+
+def _others_at_once() -> Select[Any]:
+    """Return the occasions of a customer who comes in by several at once, but for the first that is not too late."""
+    # Numbered in one go: to look for each row's predecessors would take the square of their number.
+    place = func.row_number().over(partition_by=candidates.c.customer_id, order_by=candidates.c.id)
+    passing = select(candidates.c.id, place.label("place")).where(candidates.c.failure.is_(None)).subquery()
+    return select(passing.c.id).where(passing.c.place > 1)
+
+
+#: The others fall into the cooldown of the first.
+_KEEP_ONE_OCCASION = update(candidates).where(candidates.c.id.in_(_others_at_once())).values(failure=RuleName.COOLDOWN)
+
 
 def gather(
     connection: Connection, project: Project, campaign: Campaign, now: datetime, since: datetime, *, few: bool = False
@@ -26,17 +44,17 @@ def gather(
 
     Where there are `few`, mostly nobody, it is looked first whether there is anybody.
     """
-    connection.execute(candidates.delete())
+    connection.execute(_EMPTY)
     context = audience_context(project, now, since=since)
     build, form = partial(_statements, project, campaign), form_of(campaign.audience, context)
     anybody, write = context.prepared(project.definitions, ("gather", campaign.name), build, form)
     # To ask all rules takes longer than to look.
     if few and connection.execute(anybody).first() is None:
         return 0
-    count = connection.execute(write, execution_options={"preserve_rowcount": True}).rowcount
+    count = connection.execute(write, execution_options=_COUNTED).rowcount
     filled(connection, candidates, count)
     if count and cooldown_of(campaign) is not None:
-        _keep_one_occasion(connection)
+        connection.execute(_KEEP_ONE_OCCASION)
     return count
 
 
@@ -89,8 +107,7 @@ def turned_away(
 
 def funnel(connection: Connection) -> dict[str, int]:
     """Count the candidates by the rule that turned them away; `""` counts those who come in."""
-    rows = connection.execute(select(func.coalesce(candidates.c.failure, ""), func.count()).group_by(candidates.c.failure))
-    return {row[0]: row[1] for row in rows}
+    return {failure or "": count for failure, count in connection.execute(_FUNNEL)}
 
 
 def _enrolled(campaign: Campaign, occasion: ColumnElement[str]) -> ColumnElement[bool]:
@@ -104,12 +121,3 @@ def _enrolled(campaign: Campaign, occasion: ColumnElement[str]) -> ColumnElement
 def _too_late(campaign: Campaign, ripe_at: ColumnElement[datetime], context: AudienceContext) -> ColumnElement[bool]:
     """Ask whether the first step's time would have passed; the time of day it goes at is not looked at."""
     return ripe_at < context.ago(campaign.steps[0].after + campaign.schedule.late)
-
-
-def _keep_one_occasion(connection: Connection) -> None:
-    """Let a customer with several occasions at once in by the first that is not too late: the others fall into its cooldown."""
-    # Numbered in one go: to look for each row's predecessors would take the square of their number.
-    place = func.row_number().over(partition_by=candidates.c.customer_id, order_by=candidates.c.id)
-    passing = select(candidates.c.id, place.label("place")).where(candidates.c.failure.is_(None)).subquery()
-    others = select(passing.c.id).where(passing.c.place > 1)
-    connection.execute(update(candidates).where(candidates.c.id.in_(others)).values(failure=RuleName.COOLDOWN))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection, bindparam, insert, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from winback.audience import (
@@ -42,6 +42,9 @@ _SORTED_IN = "32MB"
 
 _ENROLL = "enroll"
 _AUDIENCE = "audience"
+
+_FORGET_FUNNEL = plan_funnels.delete().where(plan_funnels.c.campaign == bindparam("of"))
+_KEEP_FUNNEL = insert(plan_funnels)
 
 
 @dataclass
@@ -222,9 +225,9 @@ def _keep_funnel(connection: Connection, done: CampaignPlan, now: datetime) -> N
             rows += [(step.step, "deferred", step.deferred), (step.step, "exited", step.exited)]
             rows += [(step.step, reason, count) for reason, count in step.skipped.items()]
     # Only the last one is ever asked for; a pass a minute would fill the table.
-    connection.execute(plan_funnels.delete().where(plan_funnels.c.campaign == done.campaign))
+    connection.execute(_FORGET_FUNNEL, {"of": done.campaign})
     connection.execute(
-        insert(plan_funnels),
+        _KEEP_FUNNEL,
         [
             {"campaign": done.campaign, "at": now, "stage": stage, "rule": rule, "count": count}
             for stage, rule, count in rows

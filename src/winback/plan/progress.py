@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, String, bindparam, insert, select, update
 
 from winback.project import Campaign
-from winback.store import AnyRow, campaign_states
+from winback.store import AnyRow, among, campaign_states
 
 #: Orders and events often arrive days after they happened; each pass looks this far behind the one before. What was
 #: seen is enrolled already, and what comes too late to be useful is skipped with that reason.
@@ -21,6 +22,11 @@ _named = campaign_states.c.name == bindparam("campaign")
 
 #: Asked of every campaign in every pass.
 _STATE = select(campaign_states).where(_named)
+_FORGET = (
+    update(campaign_states)
+    .where(campaign_states.c.planned_until.is_not(None), ~among(campaign_states.c.name, bindparam("live", type_=String())))
+    .values(planned_until=None)
+)
 _FINISH = update(campaign_states).where(_named).values(planned_until=bindparam("until"), definition_hash=bindparam("definition"))
 
 
@@ -75,8 +81,7 @@ def forget(connection: Connection, live: Collection[str]) -> None:
 
     What happened meanwhile is no moment to write.
     """
-    off = (campaign_states.c.planned_until.is_not(None), campaign_states.c.name.not_in(sorted(live)))
-    connection.execute(update(campaign_states).where(*off).values(planned_until=None))
+    connection.execute(_FORGET, {"live": json.dumps(sorted(live))})
 
 
 def _state(connection: Connection, campaign: Campaign) -> AnyRow | None:

@@ -6,9 +6,10 @@ All of a step's people at once, in a handful of statements: `ripe` says who they
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import (
@@ -51,7 +52,7 @@ from winback.policy import (
 )
 from winback.project import Campaign, Project, Step
 from winback.store import EnrollmentState, Id, MessageState, UtcDateTime, customers, enrollments, filled, messages, plus_seconds
-from winback.store.given import given
+from winback.store.given import as_given, given_as
 
 #: A message is written at most this long before it is due.
 HORIZON = timedelta(days=1)
@@ -67,15 +68,15 @@ _NAME = {column.name: column.type for column in names.c}
 #: An INSERT … SELECT tells how many rows it wrote when it is asked to.
 _COUNTED = {"preserve_rowcount": True}
 
-#: Whether anybody waits for a step of a campaign.
+#: For which steps of a campaign somebody waits, and since when.
 _NEAR = (
-    select(enrollments.c.id)
+    select(enrollments.c.step, func.min(enrollments.c.due_at, type_=UtcDateTime()))
     .where(
         enrollments.c.campaign == bindparam("campaign"),
         enrollments.c.state == EnrollmentState.ACTIVE,
         enrollments.c.due_at <= bindparam("until"),
     )
-    .limit(1)
+    .group_by(enrollments.c.step)
 )
 
 _AT_EXIT = ripe.c.failure == RuleName.EXIT
@@ -105,6 +106,32 @@ _OUTCOMES = (
     .group_by(ripe.c.failure, enrollments.c.held_out)
 )
 
+_EMPTY_RIPE, _EMPTY_NAMES, _EMPTY_SLOTS = delete(ripe), delete(names), delete(slots)
+_FILL_SLOTS = insert(slots)
+
+_ANCHORS = select(ripe.c.zone, ripe.c.country, ripe.c.due_at).distinct()
+_CAPPED = ripe.c.failure == RuleName.CAPPED
+_CAPPED_ANCHORS = _ANCHORS.where(_CAPPED)
+
+_SLOT_OF_RIPE = and_(slots.c.zone == ripe.c.zone, slots.c.country == ripe.c.country, slots.c.anchor_at == ripe.c.due_at)
+_CAN_WAIT = (
+    _SLOT_OF_RIPE,
+    _CAPPED,
+    slots.c.due_at <= plus_seconds(ripe.c.waits_since, literal(LONGEST_DEFERRAL.total_seconds())),
+)
+_PUT_OFF = (
+    update(enrollments)
+    .where(enrollments.c.id == ripe.c.enrollment_id, *_CAN_WAIT)
+    .values(due_at=slots.c.due_at, due_on=slots.c.due_on, deferred_from=ripe.c.waits_since, waiting=RuleName.CAPPED.value)
+)
+_FORGET_PUT_OFF = delete(ripe).where(ripe.c.enrollment_id.in_(select(ripe.c.enrollment_id).where(*_CAN_WAIT)))
+
+_ADVANCE = (
+    update(enrollments)
+    .where(enrollments.c.id == ripe.c.enrollment_id, _SLOT_OF_RIPE)
+    .values(step=bindparam("following"), due_at=slots.c.due_at, due_on=slots.c.due_on, waiting=None, deferred_from=None)
+)
+
 _FINISH = (
     update(enrollments)
     .where(enrollments.c.id.in_(select(ripe.c.enrollment_id)))
@@ -126,28 +153,55 @@ class StepPlan:
 
 
 def plan_steps(connection: Connection, project: Project, campaign: Campaign, now: datetime, worker: str) -> list[StepPlan]:
-    """Plan each step for those who wait for it and are due soon; in many passes nobody waits for any."""
-    if connection.scalar(_NEAR, {"campaign": campaign.name, "until": now + HORIZON}) is None:
-        return [StepPlan(step.name) for step in campaign.steps]
-    return [plan_step(connection, project, campaign, step, now, worker) for step in campaign.steps]
+    """Plan each step for those who wait for it and are due soon; in many passes nobody waits for most of them."""
+    near = _near(connection, campaign, now)
+    results = []
+    for step in campaign.steps:
+        result = StepPlan(step.name)
+        # To ask all rules takes longer than to look.
+        if step.name in near and near[step.name] <= _until(step, now):
+            plan_step(connection, project, campaign, step, now, worker, result)
+            near = _near(connection, campaign, now)  # for some of them the following step may be due soon as well
+        results.append(result)
+    return results
 
 
-def plan_step(connection: Connection, project: Project, campaign: Campaign, step: Step, now: datetime, worker: str) -> StepPlan:
+def _near(connection: Connection, campaign: Campaign, now: datetime) -> dict[str | None, datetime]:
+    """Return the steps of a campaign for which somebody waits and is due soon, each with since when."""
+    rows = connection.execute(_NEAR, {"campaign": campaign.name, "until": now + HORIZON})
+    return {row[0]: row[1] for row in rows}
+
+
+def _until(step: Step, now: datetime) -> datetime:
+    """Return until when a step is due to be planned now."""
+    # A condition on what the person does meanwhile can only be answered when the time has come.
+    return now if step.only_if else now + HORIZON
+
+
+def plan_step(  # noqa: PLR0917 - as all of them are called
+    connection: Connection, project: Project, campaign: Campaign, step: Step, now: datetime, worker: str, result: StepPlan
+) -> None:
     """Plan one step for every enrollment that waits for it and is due soon."""
-    result = StepPlan(step.name)
-    result.due = _gather(connection, project, campaign, step, now)
-    if result.due:
+    asked = _asked(project, campaign, step, now)
+    result.due = _gather(connection, asked)
+    if not result.due:
+        return
+    outcomes = _outcomes(connection)
+    stopped = {failure for failure, _ in outcomes}
+    if RuleName.CAPPED in stopped:
         if campaign.limits.on_capped == "replace":
             _replace(connection, campaign, now)
         if campaign.limits.on_capped != "skip":
             result.deferred = _put_off(connection, project, campaign, step)
-        if campaign.exit.when is not None:
-            result.exited = _exit(connection)
+    if RuleName.EXIT in stopped:
+        result.exited = _exit(connection)
+    if stopped & {RuleName.CAPPED, RuleName.EXIT}:
+        outcomes = _outcomes(connection)
+    if outcomes:
         _name_messages(connection, campaign, step)
-        ledger.insert_selected(connection, _messages(project, campaign, step, now), now=now, worker=worker)
-        _count_into(connection, result)
+        asked.messages.write(connection, now=now, worker=worker)
+        _count_into(result, outcomes)
         _advance(connection, project, campaign, step)
-    return result
 
 
 def leave_removed_steps(connection: Connection, campaign: Campaign) -> int:
@@ -164,29 +218,36 @@ def leave_removed_steps(connection: Connection, campaign: Campaign) -> int:
     ).rowcount
 
 
-def _gather(connection: Connection, project: Project, campaign: Campaign, step: Step, now: datetime) -> int:
-    """Fill `ripe` with the enrollments that wait for `step`; return how many they are."""
-    context = audience_context(project, now)
+class _Statements:
+    """What is asked about a step in each pass that finds it due."""
+
+    def __init__(self, project: Project, campaign: Campaign, step: Step, context: AudienceContext) -> None:
+        self.gather = _gathering(project, campaign, step, context)
+        self.messages = ledger.Selected(_messages(project, campaign, step, context))
+
+
+def _asked(project: Project, campaign: Campaign, step: Step, now: datetime) -> _Statements:
+    build = partial(_Statements, project, campaign, step)
     key = ("ripe", campaign.name, step.name)
-    anybody, write = context.prepared(project.definitions, key, partial(_statements, project, campaign, step))
-    # Most passes find nobody at most steps, and to ask all rules takes longer than to look.
-    if connection.scalar(anybody) is None:
-        return 0
-    connection.execute(delete(ripe))
-    count = connection.execute(write, execution_options=_COUNTED).rowcount
+    return audience_context(project, now).prepared(project.definitions, key, build, form=project.version)
+
+
+def _gather(connection: Connection, asked: _Statements) -> int:
+    """Fill `ripe` with the enrollments that wait for a step; return how many they are."""
+    connection.execute(_EMPTY_RIPE)
+    count = connection.execute(asked.gather, execution_options=_COUNTED).rowcount
     filled(connection, ripe, count)
     return count
 
 
-def _statements(project: Project, campaign: Campaign, step: Step, context: AudienceContext) -> tuple[Select[Any], Insert]:
-    """Return what asks for one enrollment that waits for a step, and what writes all of them down."""
+def _gathering(project: Project, campaign: Campaign, step: Step, context: AudienceContext) -> Insert:
+    """Return what writes down the enrollments that wait for a step."""
     due_at = enrollments.c.due_at
     waiting = (
         enrollments.c.campaign == campaign.name,
         enrollments.c.state == EnrollmentState.ACTIVE,
         enrollments.c.step == step.name,
-        # A condition on what the person does meanwhile can only be answered when the time has come.
-        due_at <= (context.now if step.only_if else context.ago(-HORIZON)),
+        due_at <= context.late(lambda clock: _until(step, clock.now)),
     )
     ask = Ask(
         project=project,
@@ -208,7 +269,7 @@ def _statements(project: Project, campaign: Campaign, step: Step, context: Audie
         .join(customers, customers.c.id == enrollments.c.customer_id)
         .where(*waiting)
     )
-    return select(enrollments.c.id).where(*waiting).limit(1), insert(ripe).from_select(list(ripe.c), chosen)
+    return insert(ripe).from_select(list(ripe.c), chosen)
 
 
 def _replace(connection: Connection, campaign: Campaign, now: datetime) -> None:
@@ -225,17 +286,11 @@ def _replace(connection: Connection, campaign: Campaign, now: datetime) -> None:
 
 def _put_off(connection: Connection, project: Project, campaign: Campaign, step: Step) -> int:
     """Let those wait another day who get too much already, unless they have waited long enough; return how many."""
-    capped = ripe.c.failure == RuleName.CAPPED
-    if not _find_slots(connection, project, campaign, step, timedelta(days=1), capped):
+    if not _find_slots(connection, project, campaign, step, timedelta(days=1), _CAPPED_ANCHORS):
         return 0
-    later = _slot_of_ripe(), capped, slots.c.due_at <= plus_seconds(ripe.c.waits_since, literal(LONGEST_DEFERRAL.total_seconds()))
-    count = connection.execute(
-        update(enrollments)
-        .where(enrollments.c.id == ripe.c.enrollment_id, *later)
-        .values(due_at=slots.c.due_at, due_on=slots.c.due_on, deferred_from=ripe.c.waits_since, waiting=RuleName.CAPPED.value)
-    ).rowcount
+    count = connection.execute(_PUT_OFF).rowcount
     if count:
-        connection.execute(delete(ripe).where(ripe.c.enrollment_id.in_(select(ripe.c.enrollment_id).where(*later))))
+        connection.execute(_FORGET_PUT_OFF)
     return count
 
 
@@ -248,18 +303,26 @@ def _exit(connection: Connection) -> int:
 
 def _name_messages(connection: Connection, campaign: Campaign, step: Step) -> None:
     """Fill `names` for everybody in `ripe`."""
-    connection.execute(delete(names))
+    connection.execute(_EMPTY_NAMES)
     count = 0
     last = (connection.scalar(_FIRST) or 0) - 1
-    while rows := connection.execute(_PEOPLE, {"last": last}).all():
-        last = rows[-1].enrollment_id
+    more = True
+    while more:
+        rows = connection.execute(_PEOPLE, {"last": last}).all()
         ids = [(number, ledger.message_id(campaign.name, customer, occasion, step.name)) for number, customer, occasion in rows]
-        connection.execute(insert(names).from_select(list(names.c), select(given(connection, _NAME, ids))))
+        connection.execute(_naming(connection.dialect.name), {"ids": as_given(connection, ids)})
         count += len(ids)
+        more = len(rows) == _CHUNK
+        last = rows[-1].enrollment_id if rows else last
     filled(connection, names, count)
 
 
-def _messages(project: Project, campaign: Campaign, step: Step, now: datetime) -> Select[Any]:
+@cache
+def _naming(backend: str) -> Insert:
+    return insert(names).from_select(list(names.c), select(given_as(backend, _NAME, "ids")))
+
+
+def _messages(project: Project, campaign: Campaign, step: Step, context: AudienceContext) -> Select[Any]:
     """Select the messages of everybody in `ripe`: those whom a rule stopped are skipped."""
     state = case(
         (ripe.c.failure.is_not(None), literal(MessageState.SKIPPED.value, String())),
@@ -277,7 +340,7 @@ def _messages(project: Project, campaign: Campaign, step: Step, now: datetime) -
         "variant": enrollments.c.variant,
         "state": state,
         "reason": ripe.c.failure,
-        "planned_at": literal(now, UtcDateTime()),
+        "planned_at": context.now,
         "due_at": ripe.c.due_at,
         "due_on": enrollments.c.due_on,
         "next_attempt_at": ripe.c.due_at,
@@ -292,8 +355,13 @@ def _messages(project: Project, campaign: Campaign, step: Step, now: datetime) -
     )
 
 
-def _count_into(connection: Connection, result: StepPlan) -> None:
-    for failure, held_out, count in connection.execute(_OUTCOMES):
+def _outcomes(connection: Connection) -> dict[tuple[str | None, bool], int]:
+    """Count the enrollments in `ripe` by the rule that each fails, those who are held out apart."""
+    return {(failure, held_out): count for failure, held_out, count in connection.execute(_OUTCOMES)}
+
+
+def _count_into(result: StepPlan, outcomes: Mapping[tuple[str | None, bool], int]) -> None:
+    for (failure, held_out), count in outcomes.items():
         if failure is not None:
             result.skipped[failure] += count
         elif held_out:
@@ -309,23 +377,19 @@ def _advance(connection: Connection, project: Project, campaign: Campaign, step:
         connection.execute(_FINISH)
         return
     _find_slots(connection, project, campaign, following, following.after)
-    connection.execute(
-        update(enrollments)
-        .where(enrollments.c.id == ripe.c.enrollment_id, _slot_of_ripe())
-        .values(step=following.name, due_at=slots.c.due_at, due_on=slots.c.due_on, waiting=None, deferred_from=None)
-    )
+    connection.execute(_ADVANCE, {"following": following.name})
 
 
 def _find_slots(
-    connection: Connection, project: Project, campaign: Campaign, step: Step, after: timedelta, *which: ColumnElement[bool]
+    connection: Connection, project: Project, campaign: Campaign, step: Step, after: timedelta, which: Select[Any] = _ANCHORS
 ) -> bool:
     """Fill `slots` with when `step` is due so long after each of the moments in `ripe`; return whether there are any."""
-    connection.execute(delete(slots))
+    connection.execute(_EMPTY_SLOTS)
     table = Timetable.of(project, campaign, step, step.channel)
-    anchors = connection.execute(select(ripe.c.zone, ripe.c.country, ripe.c.due_at).where(*which).distinct()).all()
+    anchors = connection.execute(which).all()
     if anchors:
         connection.execute(
-            insert(slots),
+            _FILL_SLOTS,
             [
                 {"zone": zone, "country": country, "anchor_at": moment, "due_at": slot.at, "due_on": slot.on}
                 for zone, country, moment in anchors
@@ -333,7 +397,3 @@ def _find_slots(
             ],
         )
     return bool(anchors)
-
-
-def _slot_of_ripe() -> ColumnElement[bool]:
-    return (slots.c.zone == ripe.c.zone) & (slots.c.country == ripe.c.country) & (slots.c.anchor_at == ripe.c.due_at)
