@@ -13,6 +13,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    bindparam,
     case,
     func,
     literal,
@@ -46,6 +47,20 @@ _losses = Table(
 _NEWEST_MOVE, _NEWEST_LOSS = select(func.max(message_history.c.id)), select(func.max(_losses.c.id))
 
 _COLUMNS = ["enrollment_id", "step", "campaign", "customer_id", "channel", "at"]
+
+_STOPPED = (
+    select(
+        messages.c.enrollment_id,
+        messages.c.step,
+        messages.c.campaign,
+        messages.c.customer_id,
+        messages.c.channel,
+        case((messages.c.due_at > message_history.c.at, messages.c.due_at), else_=message_history.c.at),
+    )
+    .join_from(message_history, messages, messages.c.id == message_history.c.message_id)
+    .where(message_history.c.id > bindparam("after"), message_history.c.reason == RuleName.CAPPED)
+)
+_NOTE_STOPPED = sqlite.insert(_losses).from_select(_COLUMNS, _STOPPED).on_conflict_do_nothing()
 
 
 class Competition:
@@ -111,13 +126,7 @@ class Competition:
         newest = self._connection.scalar(_NEWEST_MOVE) or 0
         if newest == self._history:
             return
-        at = case((messages.c.due_at > message_history.c.at, messages.c.due_at), else_=message_history.c.at)
-        stopped = (
-            select(messages.c.enrollment_id, messages.c.step, messages.c.campaign, messages.c.customer_id, messages.c.channel, at)
-            .join_from(message_history, messages, messages.c.id == message_history.c.message_id)
-            .where(message_history.c.id > self._history, message_history.c.reason == RuleName.CAPPED)
-        )
-        self._connection.execute(sqlite.insert(_losses).from_select(_COLUMNS, stopped).on_conflict_do_nothing())
+        self._connection.execute(_NOTE_STOPPED, {"after": self._history})
         self._history = newest
 
     def _find_winners(self) -> None:

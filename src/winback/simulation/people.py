@@ -6,16 +6,18 @@ Everything follows from the seed and the message's id, so that two runs are alik
 from __future__ import annotations
 
 import heapq
+import json
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from hashlib import blake2b
 from math import log
 from typing import Any
 
-from sqlalchemy import Connection, String, cast, insert, literal, select
+from sqlalchemy import Connection, Insert, String, bindparam, cast, func, insert, literal, select
 
 from winback.project import Project
 from winback.simulation.assumptions import Assumptions
@@ -205,27 +207,35 @@ class _PastYear:
 
 def _again(connection: Connection, ids: Sequence[int], years: int) -> set[int]:
     """Write orders again, so many years later, with their lines; return whose they are."""
+    which = {"ids": json.dumps(ids)}
+    write_orders, write_lines = _repetition(years)
+    connection.execute(write_orders, which)
+    connection.execute(write_lines, which)
+    return set(connection.scalars(_BUYERS, which))
+
+
+#: Orders by their ids, as one value: they are few mostly, and of another number each time.
+_THESE = select(func.json_each(bindparam("ids", type_=String())).table_valued("value").c.value).scalar_subquery()
+_BUYERS = select(orders.c.customer_id).where(orders.c.id.in_(_THESE))
+
+
+@lru_cache(maxsize=8)
+def _repetition(years: int) -> tuple[Insert, Insert]:
+    """Return what writes orders again, so many years later, and what writes their lines."""
     later = literal((years * YEAR).total_seconds())
     copied = ("customer_id", "status", "total_minor", "currency", "attributes")
     number = orders.c.external_id.concat(f" +{years}")
     moved = ("placed_at", "delivered_at", "updated_at")
-    connection.execute(
-        insert(orders).from_select(
-            ["external_id", *copied, *moved],
-            select(number, *(orders.c[name] for name in copied), *(plus_seconds(orders.c[name], later) for name in moved)).where(
-                orders.c.id.in_(ids)
-            ),
-        )
-    )
+    again = select(number, *(orders.c[name] for name in copied), *(plus_seconds(orders.c[name], later) for name in moved))
     old = orders.alias("old")
     line = ("position", "product_id", "name", "category", "quantity", "price_minor", "url")
-    connection.execute(
-        insert(order_lines).from_select(
-            ["order_id", *line],
-            select(orders.c.id, *(order_lines.c[name] for name in line))
-            .join_from(old, orders, orders.c.external_id == cast(old.c.external_id.concat(f" +{years}"), String()))
-            .join(order_lines, order_lines.c.order_id == old.c.id)
-            .where(old.c.id.in_(ids)),
-        )
+    lines = (
+        select(orders.c.id, *(order_lines.c[name] for name in line))
+        .join_from(old, orders, orders.c.external_id == cast(old.c.external_id.concat(f" +{years}"), String()))
+        .join(order_lines, order_lines.c.order_id == old.c.id)
+        .where(old.c.id.in_(_THESE))
     )
-    return set(connection.scalars(select(orders.c.customer_id).where(orders.c.id.in_(ids))))
+    return (
+        insert(orders).from_select(["external_id", *copied, *moved], again.where(orders.c.id.in_(_THESE))),
+        insert(order_lines).from_select(["order_id", *line], lines),
+    )
