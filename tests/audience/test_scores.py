@@ -16,8 +16,9 @@ from tests.audience.world import NOW, ago, context
 from tests.rows import add_customer
 from winback.audience import ScoreModel, score_statement, update_scores
 from winback.audience.horizon import Horizon
+from winback.audience.score_moments import able, chosen, fill_moments, moments, moments_of, own_tables
 from winback.audience.score_points import points
-from winback.store import customers, events, installation, reading, score_crossings, score_states, writing
+from winback.store import customers, events, installation, reading, score_crossings, score_states, temporary, writing
 
 LEVELS = [{"name": "cold", "from": 0}, {"name": "warm", "from": 20}, {"name": "hot", "from": 50}]
 
@@ -205,6 +206,38 @@ def test_the_events_of_everybody_are_read_once_in_an_index_that_holds_all_of_the
     with reading(engine) as connection:
         steps = [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked}")]
     assert steps == ["SCAN events USING COVERING INDEX ix_events_customer"]
+
+
+@pytest.mark.parametrize("changes", [{}, {"half_life": "10d"}, {"cap": 60}])
+def test_who_was_never_given_enough_for_a_level_is_told_apart(engine: Engine, changes: dict[str, Any]) -> None:
+    """Their moments are the same, found without following them through all that happened."""
+    happened = {
+        "VISITOR": ["visit"] * 4,
+        "LEAD": ["visit"] * 5,
+        "GUEST": ["webinar"],
+        "APPLICANT": ["careers", "visit"],
+        "IDLE": [],
+    }
+    model = _model(**changes)
+    with writing(engine) as connection, temporary(connection, own_tables):
+        ids = {}
+        for name, did in happened.items():
+            ids[add_customer(connection, name, ago(300))] = name
+            for day, what in enumerate(did, 3):
+                _did(connection, max(ids), what, ago(day * 4))
+        connection.execute(insert(chosen).from_select(["customer_id"], select(customers.c.id)))
+        fill_moments(connection, model, context())
+        assert {ids[each] for each in connection.scalars(select(able.c.customer_id))} == {"LEAD", "GUEST", "IDLE"}
+        apart = _rounded(connection)
+        connection.execute(delete(moments))
+        connection.execute(moments_of(model, context(), chosen, everybody=True))
+        assert apart == _rounded(connection)
+        assert {row[0] for row in apart} == set(ids)
+
+
+def _rounded(connection: Connection) -> list[tuple[Any, ...]]:
+    rows = connection.execute(select(moments).order_by(moments.c.customer_id, moments.c.at))
+    return [(row.customer_id, row.at, round(row.value, 9), row.before, row.after) for row in rows]
 
 
 @given(steps=_steps, changes=_changes, hysteresis=st.sampled_from([0, 8]))

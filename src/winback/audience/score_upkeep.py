@@ -15,28 +15,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 from sqlalchemy import (
-    Column,
     ColumnElement,
     Connection,
     Float,
     Insert,
-    Integer,
-    MetaData,
-    Select,
     String,
     Subquery,
     Table,
     and_,
     bindparam,
     case,
-    cast,
     delete,
     exists,
     func,
@@ -45,7 +40,6 @@ from sqlalchemy import (
     or_,
     select,
     union,
-    union_all,
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -53,7 +47,8 @@ from sqlalchemy.types import TypeEngine
 
 from winback.audience.context import AudienceContext
 from winback.audience.horizon import Horizon
-from winback.audience.score_points import KINDS, fit_points, people, points
+from winback.audience.score_moments import TOLERANCE, chosen, fill_moments, moments, moments_of, own_tables
+from winback.audience.score_points import KINDS, people
 from winback.audience.scores import ScoreModel
 from winback.store import (
     Id,
@@ -77,9 +72,6 @@ _REFRESH_EVERY = timedelta(hours=24)
 #: The same where values can be faded as they stand: only what was changed long after it happened is found by computing them anew.
 _RECOMPUTE_EVERY = timedelta(days=7)
 
-#: Faded points come back from their scale with an error in the last digits; a threshold is reached all the same.
-_TOLERANCE = 1e-9
-
 #: Values written at once, from which on it is asked whether what the database knows of all values is out of date.
 _MANY = 10_000
 
@@ -88,28 +80,12 @@ _COUNTED = {"preserve_rowcount": True}
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_metadata = MetaData()
-
-_chosen = Table("score_chosen", _metadata, Column("customer_id", Id, primary_key=True), prefixes=["TEMPORARY"])
-
-#: Moments worth keeping: those at which a level was reached, and now.
-_moments = Table(
-    "score_moments",
-    _metadata,
-    Column("customer_id", Id, nullable=False),
-    Column("at", UtcDateTime, nullable=False),
-    Column("value", Float, nullable=False),
-    Column("before", Integer, nullable=False),  # number of the level right before, from 0
-    Column("after", Integer, nullable=False),
-    prefixes=["TEMPORARY"],
-)
-
 
 #: Asked in every pass.
 _KEPT = select(installation.c.value).where(installation.c.key == bindparam("of"))
 _KEEP = update(installation).where(installation.c.key == bindparam("of")).values(value=bindparam("text"))
-_ANYBODY = select(_chosen.c.customer_id).limit(1)
-_NOBODY, _NO_MOMENTS = delete(_chosen), delete(_moments)
+_ANYBODY = select(chosen.c.customer_id).limit(1)
+_NOBODY, _NO_MOMENTS = delete(chosen), delete(moments)
 
 
 def update_scores(connection: Connection, scores: Mapping[str, ScoreModel], context: AudienceContext) -> None:
@@ -119,7 +95,7 @@ def update_scores(connection: Connection, scores: Mapping[str, ScoreModel], cont
     changes; what fades by itself is kept up once a day.
     """
     backend = connection.dialect.name
-    with temporary(connection, _metadata):
+    with temporary(connection, own_tables):
         for model in scores.values():
             build = partial(_Statements, model, backend)
             _update(connection, model, context.prepared((model,), ("score", backend), build), context.clock.now)
@@ -135,19 +111,21 @@ def _update(connection: Connection, model: ScoreModel, statements: _Statements, 
     fades = model.half_life is not None and not model.fit
     every = _RECOMPUTE_EVERY if fades else _REFRESH_EVERY
     connection.execute(_NOBODY)
-    fill_moments = statements.fill_moments
-    if is_new or not timedelta() <= now - (seen.everybody_at or _EPOCH) < every:
+    everybody = is_new or not timedelta() <= now - (seen.everybody_at or _EPOCH) < every
+    if everybody:
         _choose_everybody(connection, model)
-        fill_moments = statements.fill_moments_of_all()
     else:
-        filled(connection, _chosen, connection.execute(statements.choose_active, execution_options=_COUNTED).rowcount)
+        filled(connection, chosen, connection.execute(statements.choose_active, execution_options=_COUNTED).rowcount)
         newest = replace(newest, everybody_at=seen.everybody_at)
         if fades and (seen.at or _EPOCH).date() != now.date():
             _fade(connection, model, now)
     # Most passes choose nobody.
     if connection.scalar(_ANYBODY) is not None:
-        connection.execute(_NO_MOMENTS)
-        filled(connection, _moments, connection.execute(fill_moments, execution_options=_COUNTED).rowcount)
+        if everybody:
+            statements.fill_moments_of_all(connection)
+        else:
+            connection.execute(_NO_MOMENTS)
+            filled(connection, moments, connection.execute(statements.fill_moments, execution_options=_COUNTED).rowcount)
         # Under a new definition nobody reaches a level in the past: editing a file starts no messages.
         connection.execute(_crossings(model, since=seen.at) if changed else statements.write_crossings)
         written = connection.execute(statements.write_states, execution_options=_COUNTED)
@@ -162,8 +140,8 @@ class _Statements:
     def __init__(self, model: ScoreModel, backend: str, context: AudienceContext) -> None:
         self.seen = _Seen()
         self.choose_active = _choice_of_those_who_did_something(model, context, self)
-        self.fill_moments = _ranked_into_moments(model, context)
-        self.fill_moments_of_all = partial(_ranked_into_moments, model, context, everybody=True)  # rarely asked
+        self.fill_moments = moments_of(model, context, chosen)
+        self.fill_moments_of_all = partial(fill_moments, model=model, context=context)  # rarely asked, and not kept
         self.write_crossings = _crossings(model, since=None)
         self.write_states = _states(model, context, backend)
 
@@ -210,12 +188,12 @@ def _key(model: ScoreModel) -> str:
 
 def _choose_everybody(connection: Connection, model: ScoreModel) -> None:
     if model.fit:
-        chosen: Any = select(customers.c.id)
+        everybody: Any = select(customers.c.id)
     else:
         known = select(score_states.c.customer_id).where(score_states.c.model == model.name)
-        chosen = union(known, *people(model))
-    written = connection.execute(insert(_chosen).from_select(["customer_id"], chosen), execution_options=_COUNTED)
-    filled(connection, _chosen, written.rowcount)
+        everybody = union(known, *people(model))
+    written = connection.execute(insert(chosen).from_select(["customer_id"], everybody), execution_options=_COUNTED)
+    filled(connection, chosen, written.rowcount)
 
 
 def _choice_of_those_who_did_something(model: ScoreModel, context: AudienceContext, statements: _Statements) -> Insert:
@@ -235,7 +213,7 @@ def _choice_of_those_who_did_something(model: ScoreModel, context: AudienceConte
     parts = [did, happened, reacted]
     if model.fit:
         parts.append(select(customers.c.id).where(customers.c.updated_at >= seen_at))
-    return insert(_chosen).from_select(["customer_id"], union(*parts))
+    return insert(chosen).from_select(["customer_id"], union(*parts))
 
 
 def _fade(connection: Connection, model: ScoreModel, now: datetime) -> None:
@@ -256,8 +234,8 @@ def _fade(connection: Connection, model: ScoreModel, now: datetime) -> None:
         *(
             and_(
                 state.level == level.name,
-                *([faded >= level.from_ - model.hysteresis - _TOLERANCE] if level.from_ > begins[0] else []),
-                *(faded < following - _TOLERANCE for following in begins[place + 1 : place + 2]),
+                *([faded >= level.from_ - model.hysteresis - TOLERANCE] if level.from_ > begins[0] else []),
+                *(faded < following - TOLERANCE for following in begins[place + 1 : place + 2]),
             )
             for place, level in enumerate(model.levels)
         )
@@ -265,111 +243,30 @@ def _fade(connection: Connection, model: ScoreModel, now: datetime) -> None:
     ours = state.model == model.name
     concerned = select(state.customer_id).where(ours, or_(cut_off, ~stays))
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    connection.execute(dialect.insert(_chosen).from_select(["customer_id"], concerned).on_conflict_do_nothing())
+    connection.execute(dialect.insert(chosen).from_select(["customer_id"], concerned).on_conflict_do_nothing())
     # Not NOT IN: PostgreSQL reads all who were chosen for each of the others, unless it takes them for few.
-    others = (ours, ~exists().where(_chosen.c.customer_id == state.customer_id))
+    others = (ours, ~exists().where(chosen.c.customer_id == state.customer_id))
     moment = literal(now, UtcDateTime())
     connection.execute(update(score_states).where(*others).values(value=faded, updated_at=moment))
-
-
-def _ranked_into_moments(model: ScoreModel, context: AudienceContext, *, everybody: bool = False) -> Insert:
-    ranked = _ranked(model, context, everybody=everybody).subquery("ranked")
-    worth_keeping = or_(ranked.c.after > ranked.c.before, ranked.c.at == context.now)
-    names = [column.name for column in _moments.columns]
-    return insert(_moments).from_select(names, select(*(ranked.c[name] for name in names)).where(worth_keeping))
-
-
-def _ranked(model: ScoreModel, context: AudienceContext, *, everybody: bool) -> Select[Any]:
-    """Select every moment of the chosen customers with the value after it, and the number of the level before and after it."""
-    valued = _valued(model, context, everybody=everybody).subquery("valued")
-    earlier: dict[str, Any] = {"partition_by": valued.c.customer_id, "order_by": valued.c.at, "rows": (None, -1)}
-    until: dict[str, Any] = {**earlier, "rows": (None, 0)}
-    marks = []
-    for number, threshold in enumerate((level.from_ for level in model.levels[1:]), 1):
-        up = case((valued.c.post >= threshold - _TOLERANCE, valued.c.at))
-        down = case((valued.c.pre < threshold - model.hysteresis - _TOLERANCE, valued.c.at))
-        marks += [
-            func.max(up, type_=UtcDateTime()).over(**earlier).label(f"up_before_{number}"),
-            func.max(up, type_=UtcDateTime()).over(**until).label(f"up_{number}"),
-            func.max(down, type_=UtcDateTime()).over(**until).label(f"down_{number}"),
-        ]
-    marked = select(valued.c.customer_id, valued.c.at, valued.c.post, *marks).subquery("marked")
-    numbers = range(1, len(model.levels))
-    return select(
-        marked.c.customer_id,
-        marked.c.at,
-        _within(marked.c.post, model.floor, model.cap).label("value"),
-        _count(_is_in(marked.c[f"up_before_{number}"], marked.c[f"down_{number}"]) for number in numbers).label("before"),
-        _count(_is_in(marked.c[f"up_{number}"], marked.c[f"down_{number}"]) for number in numbers).label("after"),
-    )
-
-
-def _is_in(up: ColumnElement[Any], down: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Ask whether a level was entered and not left since; at one moment, falling below it comes before reaching it."""
-    return and_(up.is_not(None), or_(down.is_(None), down <= up))
-
-
-def _count(conditions: Iterator[ColumnElement[bool]]) -> ColumnElement[int]:
-    total: ColumnElement[int] = literal(0)
-    for condition in conditions:
-        total += case((condition, 1), else_=0)
-    return total
-
-
-def _within(value: ColumnElement[Any], low: float, high: float) -> ColumnElement[Any]:
-    return case((value < low, low), (value > high, high), else_=value)
-
-
-def _valued(model: ScoreModel, context: AudienceContext, *, everybody: bool) -> Select[Any]:
-    """Select every moment of the chosen customers with the value right before (`pre`) and after (`post`) it."""
-    here = select(_chosen.c.customer_id, context.now.label("at"), literal(0.0, Float()).label("points"))
-    chosen = None if everybody else select(_chosen.c.customer_id)  # of everybody, each one is among them
-    counted = points(model, context, chosen=chosen).subquery("counted")
-    given = select(counted.c.customer_id, counted.c.at, counted.c.points)
-    gathered = union_all(here, given).subquery("gathered")
-    moments = (
-        select(gathered.c.customer_id, gathered.c.at, func.sum(gathered.c.points).label("points"))
-        .group_by(gathered.c.customer_id, gathered.c.at)
-        .subquery("moments")
-    )
-    fit, join = fit_points(model, context), bool(model.fit)
-    person: dict[str, Any] = {"partition_by": moments.c.customer_id}
-    if model.half_life is not None:
-        scale = func.power(2.0, seconds_between(context.now, moments.c.at) / model.half_life.total_seconds(), type_=Float())
-        running = func.sum(moments.c.points * scale).over(**person, order_by=moments.c.at, rows=(None, 0))
-        post = running / scale
-    elif model.expires is not None:
-        seconds = seconds_between(_EPOCH, moments.c.at)
-        reach = int(model.expires.total_seconds())
-        post = func.sum(moments.c.points).over(**person, order_by=seconds, range_=(-reach, 0))
-    else:
-        post = func.sum(moments.c.points).over(**person, order_by=moments.c.at, rows=(None, 0))
-    rows = select(
-        moments.c.customer_id,
-        moments.c.at,
-        (cast(post, Float()) + fit).label("post"),
-        (cast(post, Float()) - moments.c.points + fit).label("pre"),
-    )
-    return rows.join_from(moments, customers, customers.c.id == moments.c.customer_id) if join else rows
 
 
 def _crossings(model: ScoreModel, *, since: datetime | None) -> Insert:
     """Return what appends the levels reached after the last one that is written down; what is written is never changed."""
     last = _last_crossings(model)
-    new = and_(_moments.c.after > _moments.c.before, or_(last.c.at.is_(None), _moments.c.at > last.c.at))
+    new = and_(moments.c.after > moments.c.before, or_(last.c.at.is_(None), moments.c.at > last.c.at))
     if since is not None:
-        new = and_(new, _moments.c.at > since)
-    place = func.row_number().over(partition_by=_moments.c.customer_id, order_by=_moments.c.at)
+        new = and_(new, moments.c.at > since)
+    place = func.row_number().over(partition_by=moments.c.customer_id, order_by=moments.c.at)
     rows = select(
         literal(model.name),
-        _moments.c.customer_id,
+        moments.c.customer_id,
         func.coalesce(last.c.number, 0) + place,
-        _level(model, _moments.c.after),
+        _level(model, moments.c.after),
         literal(True),
-        _moments.c.value,
-        _moments.c.at,
+        moments.c.value,
+        moments.c.at,
     )
-    rows = rows.outerjoin_from(_moments, last, last.c.customer_id == _moments.c.customer_id).where(new)
+    rows = rows.outerjoin_from(moments, last, last.c.customer_id == moments.c.customer_id).where(new)
     names = ["model", "customer_id", "number", "level", "upward", "value", "at"]
     return insert(score_crossings).from_select(names, rows)
 
@@ -387,7 +284,7 @@ def _last_crossings(model: ScoreModel, *by: ColumnElement[Any]) -> Subquery:
             func.max(crossing.at, type_=UtcDateTime()).label("at"),
             func.max(crossing.number).label("number"),
         )
-        .where(crossing.model == model.name, crossing.customer_id.in_(select(_chosen.c.customer_id)))
+        .where(crossing.model == model.name, crossing.customer_id.in_(select(chosen.c.customer_id)))
         .group_by(crossing.customer_id, *by)
         .subquery("last_crossings")
     )
@@ -395,18 +292,18 @@ def _last_crossings(model: ScoreModel, *by: ColumnElement[Any]) -> Subquery:
 
 def _states(model: ScoreModel, context: AudienceContext, backend: str) -> Insert:
     """Return what writes down where the chosen customers stand."""
-    level = _level(model, _moments.c.after)
+    level = _level(model, moments.c.after)
     reached = _last_crossings(model, score_crossings.c.level)
     rows = select(
         literal(model.name),
-        _moments.c.customer_id,
-        _moments.c.value,
+        moments.c.customer_id,
+        moments.c.value,
         level,
         func.coalesce(reached.c.at, context.now, type_=UtcDateTime()),
         context.now,
     )
-    same = and_(reached.c.customer_id == _moments.c.customer_id, reached.c.level == level)
-    rows = rows.outerjoin_from(_moments, reached, same).where(_moments.c.at == context.now)
+    same = and_(reached.c.customer_id == moments.c.customer_id, reached.c.level == level)
+    rows = rows.outerjoin_from(moments, reached, same).where(moments.c.at == context.now)
     names = ["model", "customer_id", "value", "level", "since", "updated_at"]
     dialect = postgresql if backend == "postgresql" else sqlite
     statement = dialect.insert(score_states).from_select(names, rows)
