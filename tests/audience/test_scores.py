@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from sqlalchemy import Connection, Engine, delete, event, func, insert, select, update
@@ -240,6 +240,19 @@ def _rounded(connection: Connection) -> list[tuple[Any, ...]]:
     return [(row.customer_id, row.at, round(row.value, 9), row.before, row.after) for row in rows]
 
 
+def test_a_level_is_reached_when_points_that_were_taken_expire(engine: Engine, lead: int) -> None:
+    """At that moment and not in the next pass: who sank below the level meanwhile has reached it once more."""
+    with writing(engine) as connection:
+        for name, days in (("careers", 51), ("webinar", 50), ("careers", 40)):
+            _did(connection, lead, name, ago(days))
+        update_scores(connection, {"lead": _model(expires="25d")}, context())
+        reached = [(level, at) for _, level, at in _reached(connection)]
+    assert reached == [("warm", ago(50)), ("warm", ago(26) + timedelta(seconds=1))]
+
+
+@example(
+    steps=[("careers", 1), ("careers", 1), ("webinar", 1), ("pass", 24), ("webinar", 1)], changes={"expires": "25d"}, hysteresis=0
+)
 @given(steps=_steps, changes=_changes, hysteresis=st.sampled_from([0, 8]))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_upkeep_from_pass_to_pass_equals_computing_it_once(

@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Float,
+    FromClause,
     Insert,
     Integer,
     MetaData,
@@ -31,7 +32,7 @@ from sqlalchemy import (
 from winback.audience.context import AudienceContext
 from winback.audience.score_points import fit_points, points
 from winback.audience.scores import ScoreModel
-from winback.store import Id, UtcDateTime, customers, filled, seconds_between
+from winback.store import Id, UtcDateTime, customers, filled, plus_seconds, seconds_between
 
 #: Faded points come back from their scale with an error in the last digits; a threshold is reached all the same.
 TOLERANCE = 1e-9
@@ -43,6 +44,8 @@ _FAR = 1e-6
 _COUNTED = {"preserve_rowcount": True}
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_NOTHING = literal(0.0, Float())
 
 #: The tables that the upkeep of scores makes for itself.
 own_tables = MetaData()
@@ -156,14 +159,23 @@ def _within(value: ColumnElement[Any], low: float, high: float) -> ColumnElement
     return case((value < low, low), (value > high, high), else_=value)
 
 
+def _lifted(model: ScoreModel, context: AudienceContext, counted: FromClause) -> list[Select[Any]]:
+    """Select the moments at which points that were taken expire: without them a level can be reached, though nothing happens."""
+    if model.expires is None:
+        return []
+    at = plus_seconds(counted.c.at, literal(model.expires.total_seconds() + 1))  # until then they count
+    return [select(counted.c.customer_id, at, _NOTHING, -counted.c.points).where(counted.c.points < 0, at <= context.now)]
+
+
 def _valued(model: ScoreModel, context: AudienceContext, who: Table, *, everybody: bool) -> Select[Any]:
     """Select every moment of the chosen customers with the value right before (`pre`) and after (`post`) it."""
-    here = select(who.c.customer_id, context.now.label("at"), literal(0.0, Float()).label("points"))
+    here = select(who.c.customer_id, context.now.label("at"), _NOTHING.label("points"), _NOTHING.label("lifted"))
     counted = points(model, context, chosen=None if everybody else select(who.c.customer_id)).subquery("counted")
-    given = select(counted.c.customer_id, counted.c.at, counted.c.points)
-    gathered = union_all(here, given).subquery("gathered")
+    given = select(counted.c.customer_id, counted.c.at, counted.c.points, _NOTHING)
+    gathered = union_all(here, given, *_lifted(model, context, counted)).subquery("gathered")
+    sums = [func.sum(gathered.c[name]).label(name) for name in ("points", "lifted")]
     summed = (
-        select(gathered.c.customer_id, gathered.c.at, func.sum(gathered.c.points).label("points"))
+        select(gathered.c.customer_id, gathered.c.at, *(sums if model.expires is not None else sums[:1]))
         .group_by(gathered.c.customer_id, gathered.c.at)
         .subquery("moments")
     )
@@ -179,10 +191,11 @@ def _valued(model: ScoreModel, context: AudienceContext, who: Table, *, everybod
         post = func.sum(summed.c.points).over(**person, order_by=seconds, range_=(-reach, 0))
     else:
         post = func.sum(summed.c.points).over(**person, order_by=summed.c.at, rows=(None, 0))
+    gained = summed.c.points if model.expires is None else summed.c.points + summed.c.lifted
     rows = select(
         summed.c.customer_id,
         summed.c.at,
         (cast(post, Float()) + fit).label("post"),
-        (cast(post, Float()) - summed.c.points + fit).label("pre"),
+        (cast(post, Float()) - gained + fit).label("pre"),
     )
     return rows.join_from(summed, customers, customers.c.id == summed.c.customer_id) if join else rows
