@@ -32,16 +32,13 @@ from sqlalchemy import (
 from winback.audience.context import AudienceContext
 from winback.audience.score_points import fit_points, points
 from winback.audience.scores import ScoreModel
-from winback.store import Id, UtcDateTime, customers, filled, plus_seconds, seconds_between
+from winback.store import COUNTED, Id, UtcDateTime, customers, filled, plus_seconds, seconds_between
 
 #: Faded points come back from their scale with an error in the last digits; a threshold is reached all the same.
 TOLERANCE = 1e-9
 
 #: So far below a level nobody is for an error of that kind.
 _FAR = 1e-6
-
-#: An INSERT … SELECT tells how many rows it wrote when it is asked to.
-_COUNTED = {"preserve_rowcount": True}
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -78,14 +75,14 @@ def fill_moments(connection: Connection, model: ScoreModel, context: AudienceCon
     connection.execute(delete(moments))
     below = _below_all_levels(model, context)
     if below is None:
-        count = connection.execute(moments_of(model, context, chosen, everybody=True), execution_options=_COUNTED).rowcount
+        count = connection.execute(moments_of(model, context, chosen, everybody=True), execution_options=COUNTED).rowcount
     else:
-        count = connection.execute(below, execution_options=_COUNTED).rowcount
+        count = connection.execute(below, execution_options=COUNTED).rowcount
         connection.execute(delete(able))
         others = select(chosen.c.customer_id).except_(select(moments.c.customer_id))
-        written = connection.execute(insert(able).from_select(["customer_id"], others), execution_options=_COUNTED)
+        written = connection.execute(insert(able).from_select(["customer_id"], others), execution_options=COUNTED)
         filled(connection, able, written.rowcount)
-        count += connection.execute(moments_of(model, context, able), execution_options=_COUNTED).rowcount
+        count += connection.execute(moments_of(model, context, able), execution_options=COUNTED).rowcount
     filled(connection, moments, count)
 
 

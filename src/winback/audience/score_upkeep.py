@@ -51,6 +51,7 @@ from winback.audience.score_moments import TOLERANCE, chosen, fill_moments, mome
 from winback.audience.score_points import KINDS, people
 from winback.audience.scores import ScoreModel
 from winback.store import (
+    COUNTED,
     Id,
     UtcDateTime,
     customers,
@@ -74,9 +75,6 @@ _RECOMPUTE_EVERY = timedelta(days=7)
 
 #: Values written at once, from which on it is asked whether what the database knows of all values is out of date.
 _MANY = 10_000
-
-#: An INSERT … SELECT tells how many rows it wrote when it is asked to.
-_COUNTED = {"preserve_rowcount": True}
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -115,7 +113,7 @@ def _update(connection: Connection, model: ScoreModel, statements: _Statements, 
     if everybody:
         _choose_everybody(connection, model)
     else:
-        filled(connection, chosen, connection.execute(statements.choose_active, execution_options=_COUNTED).rowcount)
+        filled(connection, chosen, connection.execute(statements.choose_active, execution_options=COUNTED).rowcount)
         newest = replace(newest, everybody_at=seen.everybody_at)
         if fades and (seen.at or _EPOCH).date() != now.date():
             _fade(connection, model, now)
@@ -125,10 +123,10 @@ def _update(connection: Connection, model: ScoreModel, statements: _Statements, 
             statements.fill_moments_of_all(connection)
         else:
             connection.execute(_NO_MOMENTS)
-            filled(connection, moments, connection.execute(statements.fill_moments, execution_options=_COUNTED).rowcount)
+            filled(connection, moments, connection.execute(statements.fill_moments, execution_options=COUNTED).rowcount)
         # Under a new definition nobody reaches a level in the past: editing a file starts no messages.
         connection.execute(_crossings(model, since=seen.at) if changed else statements.write_crossings)
-        written = connection.execute(statements.write_states, execution_options=_COUNTED)
+        written = connection.execute(statements.write_states, execution_options=COUNTED)
         if written.rowcount >= _MANY:
             look_over(connection, (score_states,))
     newest.write(connection, model)
@@ -192,7 +190,7 @@ def _choose_everybody(connection: Connection, model: ScoreModel) -> None:
     else:
         known = select(score_states.c.customer_id).where(score_states.c.model == model.name)
         everybody = union(known, *people(model))
-    written = connection.execute(insert(chosen).from_select(["customer_id"], everybody), execution_options=_COUNTED)
+    written = connection.execute(insert(chosen).from_select(["customer_id"], everybody), execution_options=COUNTED)
     filled(connection, chosen, written.rowcount)
 
 

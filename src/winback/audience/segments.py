@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from winback.audience.context import AudienceContext
 from winback.filemodel import Expression, FileModel, Name, Text
-from winback.store import UtcDateTime, customers, filled, installation, segment_members
+from winback.store import COUNTED, UtcDateTime, customers, filled, installation, segment_members
 
 #: Those who were inside when a segment was first looked at, or when its definition changed, have not just entered it.
 BEFORE_WE_LOOKED = datetime(1970, 1, 1, tzinfo=UTC)
@@ -58,7 +58,7 @@ def _let_in(connection: Connection, segment: str, inside: ColumnElement[bool], a
     # Not "who is not among them yet": where PostgreSQL takes a table for empty, it reads it through for each who is added to it.
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement = dialect.insert(segment_members).from_select(["segment", "customer_id", "entered_at"], entered)
-    written = connection.execute(statement.on_conflict_do_nothing(), execution_options={"preserve_rowcount": True})
+    written = connection.execute(statement.on_conflict_do_nothing(), execution_options=COUNTED)
     filled(connection, segment_members, written.rowcount)
 
 

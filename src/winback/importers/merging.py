@@ -33,7 +33,7 @@ from sqlalchemy import (
 from winback.importers.result import ImportSettings, Outcome
 from winback.importers.staging import changed
 from winback.importers.tally import Tally
-from winback.store import Json, UtcDateTime, customers
+from winback.store import COUNTED, Json, UtcDateTime, customers
 
 #: The indexes of a table that are no constraints, and what makes them.
 _INDEXES = {
@@ -246,7 +246,7 @@ def find_customers(merge: Merge, staged: Table) -> int:
     )
     statement = insert(customers).from_select(columns, absent)
     # SQLAlchemy keeps the row count of an INSERT only when asked to.
-    created = connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
+    created = connection.execute(statement, execution_options=COUNTED).rowcount
     connection.execute(
         update(staged)
         .where(customers.c.external_id == staged.c.customer, staged.c.target_id.is_not(None))

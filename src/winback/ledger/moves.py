@@ -16,7 +16,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from winback.ledger.states import is_edge
-from winback.store import MessageState, UtcDateTime, look_over, message_history, messages
+from winback.store import COUNTED, MessageState, UtcDateTime, look_over, message_history, messages
 from winback.store.given import as_given, given, given_as
 
 #: Messages handled by one statement.
@@ -27,9 +27,6 @@ _MANY = 10_000
 
 #: States in which a message may be written; every other is reached by an edge.
 _FIRST_STATES = frozenset({MessageState.PLANNED, MessageState.SKIPPED, MessageState.HELD_OUT})
-
-#: An INSERT … SELECT tells how many rows it wrote when it is asked to.
-_COUNTED = {"preserve_rowcount": True}
 
 _RAW_REPLY = 2000  # letters of a gateway's reply that are kept
 _REASON = 200
@@ -82,11 +79,11 @@ class Selected:
         """Write those that are not there yet, each with its first history row; return how many were written."""
         about = {"history_worker": worker, "history_at": now}
         if connection.dialect.name == "postgresql":
-            count = connection.execute(self._at_once, about, execution_options=_COUNTED).rowcount
+            count = connection.execute(self._at_once, about, execution_options=COUNTED).rowcount
             if count >= _MANY:
                 look_over(connection, (messages,))
             return count
-        count = connection.execute(self._messages, execution_options=_COUNTED).rowcount
+        count = connection.execute(self._messages, execution_options=COUNTED).rowcount
         connection.execute(self._history, about)
         return count
 

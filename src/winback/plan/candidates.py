@@ -13,13 +13,10 @@ from winback.plan.tables import candidates
 from winback.plan.variants import arm, held_out
 from winback.policy import Ask, RuleName, Stage, audience_context, cooldown_of, country_of, first_failure, with_fallback
 from winback.project import Campaign, Project
-from winback.store import customers, enrollments, filled
+from winback.store import COUNTED, customers, enrollments, filled
 
 #: Passed over because the person is in the campaign for this occasion already; not a rule, since nothing is wrong.
 ALREADY = "already"
-
-#: An INSERT … SELECT tells how many rows it wrote when it is asked to.
-_COUNTED = {"preserve_rowcount": True}
 
 _EMPTY = candidates.delete()
 _FUNNEL = select(candidates.c.failure, func.count()).group_by(candidates.c.failure)
@@ -51,7 +48,7 @@ def gather(
     # To ask all rules takes longer than to look.
     if few and connection.execute(anybody).first() is None:
         return 0
-    count = connection.execute(write, execution_options=_COUNTED).rowcount
+    count = connection.execute(write, execution_options=COUNTED).rowcount
     filled(connection, candidates, count)
     if count and cooldown_of(campaign) is not None:
         connection.execute(_KEEP_ONE_OCCASION)

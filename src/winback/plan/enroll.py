@@ -12,13 +12,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from winback.plan.tables import candidates, slots
 from winback.policy import Slot, Timetable, after_date, after_moment, zone_of
 from winback.project import Campaign, Project
-from winback.store import EnrollmentState, UtcDateTime, enrollments, look_over, orders
+from winback.store import COUNTED, EnrollmentState, UtcDateTime, enrollments, look_over, orders
 
 #: People who come in at once, from which on it is asked whether what the database knows of all enrollments is out of date.
 _MANY = 10_000
-
-#: An INSERT … SELECT tells how many rows it wrote when it is asked to.
-_COUNTED = {"preserve_rowcount": True}
 
 _ANCHORS = (
     select(candidates.c.zone, candidates.c.country, candidates.c.anchor_at, candidates.c.anchor_on)
@@ -51,7 +48,7 @@ def enroll(connection: Connection, project: Project, campaign: Campaign, now: da
     about = {"campaign": campaign.name, "first_step": step.name, "now": now}
     kinds = [anchor for anchor, place in (("anchor_at", 2), ("anchor_on", 3)) if any(row[place] is not None for row in anchors)]
     insertions = [_insertion(backend, kind, by_last_order=campaign.audience.by_last_order) for kind in kinds]
-    count = sum(connection.execute(each, about, execution_options=_COUNTED).rowcount for each in insertions)
+    count = sum(connection.execute(each, about, execution_options=COUNTED).rowcount for each in insertions)
     if count >= _MANY:
         look_over(connection, (enrollments,))
     return count

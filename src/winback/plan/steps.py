@@ -51,7 +51,18 @@ from winback.policy import (
     zone_of,
 )
 from winback.project import Campaign, Project, Step
-from winback.store import EnrollmentState, Id, MessageState, UtcDateTime, customers, enrollments, filled, messages, plus_seconds
+from winback.store import (
+    COUNTED,
+    EnrollmentState,
+    Id,
+    MessageState,
+    UtcDateTime,
+    customers,
+    enrollments,
+    filled,
+    messages,
+    plus_seconds,
+)
 from winback.store.given import as_given, given_as
 
 #: A message is written at most this long before it is due.
@@ -64,9 +75,6 @@ STEP_REMOVED = "step_removed"
 _CHUNK = 5_000
 
 _NAME = {column.name: column.type for column in names.c}
-
-#: An INSERT … SELECT tells how many rows it wrote when it is asked to.
-_COUNTED = {"preserve_rowcount": True}
 
 #: For which steps of a campaign somebody waits, and since when.
 _NEAR = (
@@ -235,7 +243,7 @@ def _asked(project: Project, campaign: Campaign, step: Step, now: datetime) -> _
 def _gather(connection: Connection, asked: _Statements) -> int:
     """Fill `ripe` with the enrollments that wait for a step; return how many they are."""
     connection.execute(_EMPTY_RIPE)
-    count = connection.execute(asked.gather, execution_options=_COUNTED).rowcount
+    count = connection.execute(asked.gather, execution_options=COUNTED).rowcount
     filled(connection, ripe, count)
     return count
 

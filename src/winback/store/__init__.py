@@ -48,7 +48,7 @@ from winback.store.people import (
     SuppressionReason,
 )
 from winback.store.prepared import late, prepared
-from winback.store.statistics import filled, look_over
+from winback.store.statistics import COUNTED, filled, look_over
 from winback.store.temporary import temporary
 from winback.store.types import AnyRow, Id, Json, UtcDateTime, among, plus_seconds, seconds_between
 from winback.store.version_tables import AppliedFile, AppliedVersion, FileContent
@@ -95,6 +95,7 @@ applied_files = table(AppliedFile)
 file_contents = table(FileContent)
 
 __all__ = [
+    "COUNTED",
     "VOID_STATUSES",
     "AnyRow",
     "AppliedFile",

@@ -12,6 +12,9 @@ from collections.abc import Iterable
 from sqlalchemy import Connection, Table, text
 from sqlmodel import SQLModel
 
+#: What a statement is executed with for the number of rows that it wrote: INSERT … SELECT tells it only when asked to.
+COUNTED = {"preserve_rowcount": True}
+
 #: Tables that have grown to more than twice the pages that they had when they were looked at last, and those that were nearly
 #: empty for their pages then: somebody had deleted what was there, and PostgreSQL believes that new pages are as empty.
 _CHANGED = text("""

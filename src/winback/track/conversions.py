@@ -30,6 +30,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from winback.project import Campaign, Project
 from winback.store import (
+    COUNTED,
     VOID_STATUSES,
     MessageState,
     UtcDateTime,
@@ -153,7 +154,7 @@ def _write(connection: Connection, campaign: Campaign, source: _Source, now: dat
             where=or_(*(conversions.c[name].is_distinct_from(new[name]) for name in mended)),
         ),
         # SQLAlchemy keeps the row count of an INSERT only when asked to.
-        execution_options={"preserve_rowcount": True},
+        execution_options=COUNTED,
     ).rowcount
 
 
